@@ -1,0 +1,110 @@
+//! The atomics of a queue as the protocol borrows them: from a mapping, or from plain vectors in
+//! the models. No field is ever read through anything but an atomic.
+
+use crossbeam_utils::CachePadded;
+
+use crate::sync::{Word, Word32};
+
+/// The shared words of the ring, each on cache lines of its own.
+#[derive(Debug)]
+#[cfg_attr(not(loom), repr(C))]
+pub struct Control {
+    /// `{version, room wanted, items wanted, skips}`: read for every message, written rarely.
+    pub(crate) attention: CachePadded<Word>,
+    /// The next ticket to claim.
+    pub(crate) tail: CachePadded<Word>,
+    /// The next ticket to take.
+    pub(crate) head: CachePadded<Word>,
+}
+
+impl Control {
+    /// Control words of an empty ring whose next ticket is `first`.
+    pub fn starting_at(first: u64) -> Self {
+        Self {
+            attention: CachePadded::new(Word::new(0)),
+            tail: CachePadded::new(Word::new(first)),
+            head: CachePadded::new(Word::new(first)),
+        }
+    }
+}
+
+/// What is known of one slot besides its message; looked at only while attention says skips.
+#[derive(Debug)]
+#[cfg_attr(not(loom), repr(C))]
+pub struct Mark {
+    /// `{ticket, state}`, see [`crate::ring`].
+    pub(crate) state: Word,
+    /// The first ticket of the slot's latest unusable period. Only grows.
+    pub(crate) base: Word,
+}
+
+impl Mark {
+    /// A mark that nobody has set.
+    pub fn unset() -> Self {
+        Self { state: Word::new(0), base: Word::new(0) }
+    }
+}
+
+/// Where sleepers of one kind wait.
+#[derive(Debug)]
+#[cfg_attr(not(loom), repr(C))]
+pub struct Gate {
+    /// Grows with every wake; the futex word.
+    pub(crate) epoch: Word32,
+    #[cfg(loom)]
+    pub(crate) bed: crate::wait::bed::Bed,
+}
+
+impl Gate {
+    /// A gate nobody has slept at.
+    pub fn unused() -> Self {
+        Self {
+            epoch: Word32::new(0),
+            #[cfg(loom)]
+            bed: crate::wait::bed::Bed::new(),
+        }
+    }
+}
+
+/// One participant's line: who it is, and the ticket it is busy with.
+#[derive(Debug)]
+#[cfg_attr(not(loom), repr(C, align(128)))]
+pub struct Line {
+    /// 0, or 1 + the ticket its producer is about to claim, holds, or has just settled.
+    pub(crate) announced: Word,
+    /// `{phase, role, pid}`, see [`crate::registry`].
+    pub(crate) state: Word,
+    /// Start time of the process, in clock ticks since boot.
+    pub(crate) started: Word,
+    /// Which boot and which pid namespace the two above belong to.
+    pub(crate) world: Word,
+}
+
+impl Line {
+    /// A line that nobody occupies.
+    pub fn vacant() -> Self {
+        Self {
+            announced: Word::new(0),
+            state: Word::new(0),
+            started: Word::new(0),
+            world: Word::new(0),
+        }
+    }
+}
+
+#[cfg(not(loom))]
+mod pinned {
+    use super::{Control, Gate, Line, Mark};
+    use core::mem::{offset_of, size_of};
+
+    // The header diagram (layout) is exact only where a padded line is 128 bytes.
+    const _: () = assert!(size_of::<Control>() == 384);
+    const _: () = assert!(offset_of!(Control, tail) == 128);
+    const _: () = assert!(offset_of!(Control, head) == 256);
+    const _: () = assert!(size_of::<Mark>() == 16);
+    const _: () = assert!(size_of::<Gate>() == 4);
+    const _: () = assert!(size_of::<Line>() == 128);
+    const _: () = assert!(offset_of!(Line, state) == 8);
+    const _: () = assert!(offset_of!(Line, started) == 16);
+    const _: () = assert!(offset_of!(Line, world) == 24);
+}

@@ -1,0 +1,160 @@
+//! The header: who may attach, and to what.
+
+use crate::error::AttachError;
+use crate::order::{BEAR, BORN, IDENTITY};
+use crate::sync::Word;
+
+use super::geometry::Geometry;
+use crate::ring::{Role, SLOT_HEAD};
+use crate::sync::fence::Fences;
+
+/// "shmq ring", as a little-endian word.
+const MAGIC: u64 = u64::from_le_bytes(*b"shmqring");
+
+/// Grows with every change of meaning that the layout hash does not catch.
+pub(crate) const VERSION: u64 = 1;
+
+/// Sizes and offsets that both sides must agree on, hashed (FNV-1a over the numbers).
+pub(crate) const LAYOUT_HASH: u64 = {
+    use super::cells::{Control, Gate, Line, Mark};
+    let facts = [
+        size_of::<Header>(),
+        size_of::<Control>(),
+        size_of::<Gate>(),
+        size_of::<Line>(),
+        size_of::<Mark>(),
+        SLOT_HEAD,
+        super::geometry::CONTROL_AT,
+        super::geometry::GATES_AT,
+        super::geometry::ROLES_AT,
+        super::geometry::LINES_AT,
+    ];
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut at = 0;
+    while at < facts.len() {
+        hash = (hash ^ facts[at] as u64).wrapping_mul(0x0100_0000_01b3);
+        at += 1;
+    }
+    hash
+};
+
+/// The first 128 bytes of a segment.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Header {
+    magic: Word,
+    version: Word,
+    layout: Word,
+    total_bytes: Word,
+    capacity: Word,
+    slots: Word,
+    slot_bytes: Word,
+    message_max: Word,
+    lines: Word,
+    /// `{one consumer, one producer}`, a bit each.
+    roles: Word,
+    /// 0 asymmetric, 1 full.
+    fences: Word,
+    uuid: [Word; 2],
+    reserved: [Word; 3],
+}
+
+const _: () = assert!(size_of::<Header>() == 128);
+
+impl Header {
+    /// Describes a segment that is otherwise finished; whoever sees the magic sees everything.
+    pub(crate) fn bear(&self, geometry: &Geometry, uuid: [u64; 2]) {
+        let shape = &geometry.shape;
+        let one = |role, bit| if role == Role::One { bit } else { 0 };
+        let roles = one(shape.producers, 1) | one(shape.consumers, 2);
+        let fences = u64::from(shape.fences == Fences::Full);
+        self.version.store(VERSION, IDENTITY);
+        self.layout.store(LAYOUT_HASH, IDENTITY);
+        self.total_bytes.store(geometry.total as u64, IDENTITY);
+        self.capacity.store(shape.capacity, IDENTITY);
+        self.slots.store(shape.slots, IDENTITY);
+        self.slot_bytes.store(geometry.slot_bytes() as u64, IDENTITY);
+        self.message_max.store(shape.message_max as u64, IDENTITY);
+        self.lines.store(geometry.lines as u64, IDENTITY);
+        self.roles.store(roles, IDENTITY);
+        self.fences.store(fences, IDENTITY);
+        self.uuid[0].store(uuid[0], IDENTITY);
+        self.uuid[1].store(uuid[1], IDENTITY);
+        self.magic.store(MAGIC, BEAR);
+    }
+
+    /// Has the creator finished? Anything but zero there counts as an answer.
+    pub(crate) fn is_born(&self) -> bool {
+        self.magic.load(BORN) != 0
+    }
+
+    /// The name of this one segment among all.
+    pub(crate) fn uuid(&self) -> [u64; 2] {
+        [self.uuid[0].load(IDENTITY), self.uuid[1].load(IDENTITY)]
+    }
+
+    /// Copies the geometry out and checks all of it against `mapped` bytes.
+    pub(crate) fn read(&self, mapped: usize) -> Result<Geometry, AttachError> {
+        match self.magic.load(BORN) {
+            MAGIC => {}
+            0 => return Err(AttachError::Unfinished),
+            magic if magic.swap_bytes() == MAGIC => return Err(AttachError::Endianness),
+            found => return Err(AttachError::Foreign { expected: MAGIC, found }),
+        }
+        let version = self.version.load(IDENTITY);
+        if version != VERSION {
+            return Err(AttachError::Version { expected: VERSION, found: version });
+        }
+        let layout = self.layout.load(IDENTITY);
+        if layout != LAYOUT_HASH {
+            return Err(AttachError::Layout { expected: LAYOUT_HASH, found: layout });
+        }
+        let total = self.total_bytes.load(IDENTITY);
+        if total > mapped as u64 {
+            return Err(AttachError::Truncated { expected: total, found: mapped as u64 });
+        }
+        self.geometry(total)
+    }
+
+    fn geometry(&self, total: u64) -> Result<Geometry, AttachError> {
+        let damaged = |field, found| AttachError::Damaged { field, found };
+        let size = |field, word: &Word| {
+            let found = word.load(IDENTITY);
+            usize::try_from(found).map_err(|_| damaged(field, found))
+        };
+        let roles = self.roles.load(IDENTITY);
+        let role = |bit| if roles & bit == 0 { Role::Many } else { Role::One };
+        let fences = match self.fences.load(IDENTITY) {
+            0 => Fences::Asymmetric,
+            1 => Fences::Full,
+            found => return Err(damaged("fences", found)),
+        };
+        if roles > 3 {
+            return Err(damaged("roles", roles));
+        }
+        let found = super::geometry::Request {
+            capacity: size("capacity", &self.capacity)?,
+            message_max: size("message_max", &self.message_max)?,
+            lines: size("lines", &self.lines)?,
+            producers: role(1),
+            consumers: role(2),
+        };
+        // What we would lay out for these numbers must be what is there: one rule, no second one
+        // to keep in step with it.
+        let geometry = found.lay_out(fences).ok_or(damaged("capacity", found.capacity as u64))?;
+        let agree = [
+            ("slots", &self.slots, geometry.shape.slots),
+            ("slot_bytes", &self.slot_bytes, geometry.slot_bytes() as u64),
+        ];
+        for (field, word, expected) in agree {
+            let found = word.load(IDENTITY);
+            if found != expected {
+                return Err(damaged(field, found));
+            }
+        }
+        if geometry.total as u64 != total {
+            return Err(damaged("total_bytes", total));
+        }
+        Ok(geometry)
+    }
+}

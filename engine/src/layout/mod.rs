@@ -1,0 +1,20 @@
+//! What lies where in a segment.
+//!
+//! ```text
+//! 0     header     16 words, written once, magic last; see [`header::Header`]
+//! 128   control    attention · tail · head, 128 bytes each
+//! 512   gates      items · room, 128 bytes each: futex words of sleepers
+//! 768   roles      sole producer · sole consumer: which line holds a One side
+//! 1024  lines      128 bytes each: announced ticket, state, identity of a participant
+//! ...   marks      16 bytes a slot: state, base
+//! ...   slots      slot_bytes each, from a multiple of 128: seq · length · payload
+//! ```
+//!
+//! All words are 64 bits wide in the machine's byte order (gates: 32), and atomics. Everything that
+//! a process uses to find its way is copied out of the header once, checked, and never read again.
+
+pub mod cells;
+#[cfg(not(loom))]
+pub(crate) mod geometry;
+#[cfg(not(loom))]
+pub(crate) mod header;

@@ -1,0 +1,59 @@
+//! Queues of messages in shared memory: bytes in, bytes out.
+//!
+//! A message that was pushed is popped by exactly one consumer, whole, in the order of the pushes.
+//! No operation takes a lock: a participant that is stopped or killed at any instruction delays
+//! nobody else. Nothing is copied more than once in and once out, and no system call is made while
+//! nobody sleeps.
+//!
+//! ```
+//! use shmq_engine::Options;
+//!
+//! let queue = Options::new(1000).create_anonymous()?;
+//! let mut producer = queue.producer()?;
+//! let mut consumer = queue.consumer()?;
+//!
+//! producer.push(b"a message")?;
+//!
+//! let mut buffer = [0; 48];
+//! let len = consumer.pop(&mut buffer)?;
+//! assert_eq!(&buffer[..len], b"a message");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`Options`] creates a queue: anonymous (its descriptor is inherited by children, or sent),
+//! named, or on the heap for the threads of one process. A [`Queue`] makes [`Producer`]s and
+//! [`Consumer`]s, one for each thread that uses it.
+//!
+//! # Not yet
+//! A handle does not survive `fork` without `exec`: attach anew in the child. Messages are at most
+//! `message_max` bytes, chosen at creation.
+//!
+//! [`ring`], [`wait`], [`layout`], [`sync`] and [`order`] are public for model checkers and for
+//! embedding the protocol over other memory; they change without notice.
+
+// A loom build has the protocol only.
+#![cfg_attr(loom, allow(dead_code))]
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("shmq needs 64-bit pointers: segments may be larger than a 32-bit address space");
+
+#[cfg(not(loom))]
+mod error;
+pub mod layout;
+pub mod order;
+#[cfg(not(loom))]
+mod queue;
+#[cfg(not(loom))]
+mod region;
+#[cfg(not(loom))]
+mod registry;
+pub mod ring;
+pub mod sync;
+pub mod wait;
+
+#[cfg(not(loom))]
+pub use error::{AttachError, CreateError, PopError, PushError};
+#[cfg(not(loom))]
+pub use queue::{Consumer, Options, Producer, Queue, unlink};
+pub use ring::Role;
+pub use sync::fence::Fences;

@@ -1,0 +1,152 @@
+//! The consumer's handle.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::shared::Shared;
+use crate::error::{AttachError, PopError};
+use crate::registry::{Seat, Side};
+use crate::ring::{Ring, Stalled, Taken};
+use crate::wait::clock::Deadline;
+use crate::wait::spin::{Patience, Spin};
+
+/// Gets messages. One thread uses it at a time; each thread attaches its own.
+///
+/// Killed or stopped anywhere in a get, it delays nobody: the message it was copying is still in
+/// the queue, or gone with it.
+#[derive(Debug)]
+pub struct Consumer {
+    patience: Patience,
+    spin: Spin,
+    // Dropped before the segment it lies in.
+    _seat: Seat<'static>,
+    shared: Arc<Shared>,
+}
+
+impl Consumer {
+    pub(super) fn attach(shared: Arc<Shared>) -> Result<Self, AttachError> {
+        let ring = shared.ring();
+        let seat = shared.registry().join(ring, Side::Consumer, ring.shape().consumers)?;
+        let patience = Patience::for_messages_of(ring.shape().message_max);
+        Ok(Self { patience, spin: Spin::new(), _seat: seat, shared })
+    }
+
+    /// Gets the next message into `buffer` now, and says how long it is, or says
+    /// [`PopError::Empty`]. Never blocks; a put in progress at the head is waited for some
+    /// microseconds, then passed over. Lock-free with many consumers, wait-free with one.
+    ///
+    /// # Errors
+    /// [`PopError`]; the message, if there was one, is still in the queue.
+    #[inline]
+    pub fn try_pop(&mut self, buffer: &mut [u8]) -> Result<usize, PopError> {
+        try_pop(&self.shared, &mut self.patience, buffer)
+    }
+
+    /// Gets the next message, waiting for one as long as it takes.
+    ///
+    /// # Errors
+    /// [`PopError`], but not [`PopError::Empty`].
+    #[inline]
+    pub fn pop(&mut self, buffer: &mut [u8]) -> Result<usize, PopError> {
+        match self.try_pop(buffer) {
+            Err(PopError::Empty) => self.pop_until(buffer, Deadline::NEVER),
+            done => done,
+        }
+    }
+
+    /// Gets the next message, waiting for one no longer than `timeout`.
+    ///
+    /// # Errors
+    /// [`PopError::Empty`] after `timeout`, never earlier.
+    pub fn pop_timeout(
+        &mut self,
+        buffer: &mut [u8],
+        timeout: Duration,
+    ) -> Result<usize, PopError> {
+        match self.try_pop(buffer) {
+            Err(PopError::Empty) if !timeout.is_zero() => {
+                self.pop_until(buffer, Deadline::after(timeout))
+            }
+            done => done,
+        }
+    }
+
+    #[cold]
+    fn pop_until(&mut self, buffer: &mut [u8], deadline: Deadline) -> Result<usize, PopError> {
+        let Self { shared, patience, spin, .. } = self;
+        let ring = shared.ring();
+        let mut attempt = || try_pop(shared, patience, buffer);
+        let empty = |tried| if tried == Err(PopError::Empty) { None } else { Some(tried) };
+        let mut rested = false;
+        loop {
+            let worth_it = spin.until(deadline, || ring.is_ready()) || rested;
+            if worth_it && let Some(done) = empty(attempt()) {
+                if rested {
+                    pass_wake_on(shared);
+                }
+                return done;
+            }
+            if deadline.is_over() {
+                return Err(PopError::Empty);
+            }
+            if let Some(done) = shared.items().park(ring, deadline, || empty(attempt()))
+            {
+                return done;
+            }
+            rested = true;
+        }
+    }
+}
+
+#[inline(always)]
+fn try_pop(
+    shared: &Shared,
+    patience: &mut Patience,
+    buffer: &mut [u8],
+) -> Result<usize, PopError> {
+    let ring = shared.ring();
+    loop {
+        match ring.pop(buffer) {
+            Ok(Taken::Message { len, wake: None }) => return Ok(len),
+            Ok(Taken::Message { len, wake: Some(seen) }) => {
+                shared.room().wake(ring, seen);
+                return Ok(len);
+            }
+            Ok(Taken::Empty) => return Err(found_empty(shared)),
+            Ok(Taken::TooSmall { len }) => return Err(PopError::TooSmall { len }),
+            Ok(Taken::Stalled(stalled)) => outwait(ring, patience, stalled)?,
+            Err(_) => return Err(PopError::Corrupt),
+        }
+    }
+}
+
+/// Gives a put in progress a little time, then passes it over.
+#[cold]
+fn outwait(
+    ring: &Ring<'_>,
+    patience: &mut Patience,
+    stalled: Stalled,
+) -> Result<(), PopError> {
+    if patience.until(|| ring.is_back(stalled)) {
+        return Ok(());
+    }
+    ring.pass(stalled).map_err(|_| PopError::Refused)
+}
+
+/// A queue found empty may have places that came from passing over, which woke nobody.
+#[cold]
+fn found_empty(shared: &Shared) -> PopError {
+    let ring = shared.ring();
+    if let Some(seen) = shared.room().is_wanted(ring) {
+        shared.room().wake(ring, seen);
+    }
+    PopError::Empty
+}
+
+/// One that was woken and leaves messages behind wakes the next.
+fn pass_wake_on(shared: &Shared) {
+    let ring = shared.ring();
+    if ring.is_ready() && let Some(seen) = shared.items().is_wanted(ring) {
+        shared.items().wake(ring, seen);
+    }
+}

@@ -1,0 +1,137 @@
+//! Queues: a segment, and the handles to it.
+
+mod consumer;
+mod options;
+mod producer;
+mod shared;
+
+use std::fmt;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+pub use consumer::Consumer;
+pub use options::Options;
+pub use producer::Producer;
+pub use crate::region::unlink;
+
+use crate::error::AttachError;
+use crate::layout::header::Header;
+use crate::region::{Memfd, Named, Region, check_name};
+use crate::ring::Role;
+use crate::sync::fence::Fences;
+use shared::Shared;
+
+/// A queue in this process: makes producers and consumers, and answers questions.
+///
+/// Cheap to clone; the segment stays mapped while any clone or handle lives. The process that
+/// created a *named* queue removes the name when its last clone and handle are dropped; who is
+/// attached by then stays attached.
+#[derive(Clone)]
+pub struct Queue {
+    shared: Arc<Shared>,
+}
+
+impl Queue {
+    /// Attaches to the queue of that name.
+    ///
+    /// Waits up to half a second for a creator that has not finished.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the name or the segment, told apart by [`AttachError`].
+    pub fn open(name: &str) -> Result<Self, AttachError> {
+        if let Some(why) = check_name(name) {
+            return Err(AttachError::Name { name: name.to_owned(), why });
+        }
+        let born = |base| shared::header(base).is_born();
+        let named = Named::open(name, size_of::<Header>(), born)?;
+        Self::attach(Region::Named(named))
+    }
+
+    /// Attaches to the anonymous queue behind a descriptor that was inherited or received.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the file, told apart by [`AttachError`].
+    pub fn from_fd(fd: OwnedFd) -> Result<Self, AttachError> {
+        Self::attach(Region::Memfd(Memfd::open(fd, size_of::<Header>())?))
+    }
+
+    fn attach(region: Region) -> Result<Self, AttachError> {
+        let geometry = shared::header(region.base()).read(region.len())?;
+        Ok(Self { shared: Arc::new(Shared::new(region, geometry)?) })
+    }
+
+    /// The descriptor to hand to another process; `None` for named and heap queues. It closes on
+    /// exec, unless the receiver's spawner sees to it.
+    pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.shared.region().fd()
+    }
+
+    /// A producer, for one thread at a time.
+    ///
+    /// # Errors
+    /// [`AttachError::Taken`] if the side is exclusive and its holder lives,
+    /// [`AttachError::Crowded`] if every line is taken.
+    pub fn producer(&self) -> Result<Producer, AttachError> {
+        Producer::attach(Arc::clone(&self.shared))
+    }
+
+    /// A consumer, for one thread at a time.
+    ///
+    /// # Errors
+    /// As for [`Queue::producer`].
+    pub fn consumer(&self) -> Result<Consumer, AttachError> {
+        Consumer::attach(Arc::clone(&self.shared))
+    }
+
+    /// Messages in the queue, puts in progress included. Exact at an instant of the call; others
+    /// may change it before you look.
+    pub fn len(&self) -> usize {
+        self.shared.ring().len() as usize
+    }
+
+    /// Is nothing in the queue, not even a put in progress?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Do messages and puts in progress fill the queue?
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.capacity()
+    }
+
+    /// How many messages the queue holds.
+    pub fn capacity(&self) -> usize {
+        self.shared.ring().shape().capacity as usize
+    }
+
+    /// The longest message, in bytes.
+    pub fn message_max(&self) -> usize {
+        self.shared.ring().shape().message_max
+    }
+
+    /// Who may push, and who may pop.
+    pub fn roles(&self) -> (Role, Role) {
+        let shape = self.shared.ring().shape();
+        (shape.producers, shape.consumers)
+    }
+
+    /// How the participants make their fences.
+    pub fn fences(&self) -> Fences {
+        self.shared.ring().shape().fences
+    }
+
+    /// A random number that tells this segment from all others.
+    pub fn uuid(&self) -> [u64; 2] {
+        shared::header(self.shared.region().base()).uuid()
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("capacity", &self.capacity())
+            .field("message_max", &self.message_max())
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}

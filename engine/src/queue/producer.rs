@@ -1,0 +1,124 @@
+//! The producer's handle.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::shared::Shared;
+use crate::error::{AttachError, PushError};
+use crate::registry::{Seat, Side};
+use crate::ring::{Hand, Pushed};
+use crate::wait::clock::Deadline;
+use crate::wait::spin::Spin;
+
+/// Puts messages. One thread uses it at a time; each thread attaches its own.
+///
+/// Killed or stopped anywhere in a put, it delays nobody, and its message is either whole in the
+/// queue or not there.
+#[derive(Debug)]
+pub struct Producer {
+    hand: Hand<'static>,
+    spin: Spin,
+    // Dropped before the segment it lies in.
+    _seat: Seat<'static>,
+    shared: Arc<Shared>,
+}
+
+impl Producer {
+    pub(super) fn attach(shared: Arc<Shared>) -> Result<Self, AttachError> {
+        let ring = shared.ring();
+        let seat = shared.registry().join(ring, Side::Producer, ring.shape().producers)?;
+        let hand = ring.hand(seat.line());
+        Ok(Self { hand, spin: Spin::new(), _seat: seat, shared })
+    }
+
+    /// Puts `message` now, or says [`PushError::Full`]. Never blocks; lock-free with many
+    /// producers, wait-free with one. Everybody sees the message when this returns.
+    ///
+    /// # Errors
+    /// [`PushError`]; the message was not put.
+    #[inline]
+    pub fn try_push(&mut self, message: &[u8]) -> Result<(), PushError> {
+        try_push(&self.shared, &mut self.hand, message)
+    }
+
+    /// Puts `message`, waiting for a place as long as it takes.
+    ///
+    /// # Errors
+    /// [`PushError`], but not [`PushError::Full`].
+    #[inline]
+    pub fn push(&mut self, message: &[u8]) -> Result<(), PushError> {
+        match self.try_push(message) {
+            Err(PushError::Full) => self.push_until(message, Deadline::NEVER),
+            done => done,
+        }
+    }
+
+    /// Puts `message`, waiting for a place no longer than `timeout`.
+    ///
+    /// # Errors
+    /// [`PushError::Full`] after `timeout`, never earlier.
+    pub fn push_timeout(&mut self, message: &[u8], timeout: Duration) -> Result<(), PushError> {
+        match self.try_push(message) {
+            Err(PushError::Full) if !timeout.is_zero() => {
+                self.push_until(message, Deadline::after(timeout))
+            }
+            done => done,
+        }
+    }
+
+    #[cold]
+    fn push_until(&mut self, message: &[u8], deadline: Deadline) -> Result<(), PushError> {
+        let Self { shared, hand, spin, .. } = self;
+        let ring = shared.ring();
+        let mut attempt = || try_push(shared, hand, message);
+        let full = |tried| if tried == Err(PushError::Full) { None } else { Some(tried) };
+        let mut rested = false;
+        loop {
+            let worth_it = spin.until(deadline, || ring.has_places()) || rested;
+            if worth_it && let Some(done) = full(attempt()) {
+                if rested {
+                    pass_wake_on(shared);
+                }
+                return done;
+            }
+            if deadline.is_over() {
+                return Err(PushError::Full);
+            }
+            if let Some(done) = shared.room().park(ring, deadline, || full(attempt()))
+            {
+                return done;
+            }
+            rested = true;
+        }
+    }
+}
+
+#[inline(always)]
+fn try_push(
+    shared: &Shared,
+    hand: &mut Hand<'static>,
+    message: &[u8],
+) -> Result<(), PushError> {
+    let ring = shared.ring();
+    let max = ring.shape().message_max;
+    if message.len() > max {
+        return Err(PushError::TooLarge { len: message.len(), max });
+    }
+    match ring.push(hand, message) {
+        Ok(Pushed::Done { wake: None }) => Ok(()),
+        Ok(Pushed::Done { wake: Some(seen) }) => {
+            shared.items().wake(ring, seen);
+            Ok(())
+        }
+        Ok(Pushed::Full) => Err(PushError::Full),
+        Err(_) => Err(PushError::Corrupt),
+    }
+}
+
+/// One that was woken and leaves places behind wakes the next.
+fn pass_wake_on(shared: &Shared) {
+    let ring = shared.ring();
+    if ring.has_places() && let Some(seen) = shared.room().is_wanted(ring) {
+        shared.room().wake(ring, seen);
+    }
+}

@@ -1,0 +1,147 @@
+//! Which process is that, and does it live?
+//!
+//! Never by time, and what cannot be known counts as alive: a wrong "dead" would corrupt a queue, a
+//! late one leaves a line or a slot unused for a while.
+
+use std::fs;
+use std::sync::OnceLock;
+
+/// A process, told apart from any later one of the same pid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) pid: u32,
+    /// Start time, in clock ticks since boot; 0 if unknown.
+    pub(crate) started: u64,
+    /// Boot and pid namespace, hashed; 0 if unknown.
+    pub(crate) world: u64,
+}
+
+impl Identity {
+    /// This process.
+    pub(crate) fn own() -> Self {
+        let pid = own_pid();
+        let started = match Stat::of(pid) {
+            Looked::Found(stat) => stat.started,
+            Looked::Gone | Looked::Unknown => 0,
+        };
+        Self { pid, started, world: own_world() }
+    }
+
+    /// Is that process certainly gone?
+    pub(crate) fn is_dead(self) -> bool {
+        if self.world == 0 || self.started == 0 || self.world != own_world() {
+            return false;
+        }
+        match Stat::of(self.pid) {
+            Looked::Gone => true,
+            Looked::Unknown => false,
+            Looked::Found(stat) => stat.started != self.started || stat.is_over,
+        }
+    }
+}
+
+/// The pid as of now: a forked child is another process than the one that attached.
+pub(crate) fn own_pid() -> u32 {
+    std::process::id()
+}
+
+/// A hash of what a pid and a start time are relative to.
+fn own_world() -> u64 {
+    static WORLD: OnceLock<u64> = OnceLock::new();
+    *WORLD.get_or_init(|| {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        let namespace = fs::read_link("/proc/self/ns/pid");
+        let (Ok(boot), Ok(namespace)) = (boot, namespace) else { return 0 };
+        let text = format!("{} {}", boot.trim(), namespace.display());
+        // FNV-1a: the same in every build, unlike the standard library's hashers.
+        text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+    })
+}
+
+enum Looked {
+    Found(Stat),
+    Gone,
+    Unknown,
+}
+
+struct Stat {
+    started: u64,
+    /// A zombie with no thread left.
+    is_over: bool,
+}
+
+impl Stat {
+    fn of(pid: u32) -> Looked {
+        match fs::read_to_string(format!("/proc/{pid}/stat")) {
+            Ok(text) => Self::parse(pid, &text).map_or(Looked::Unknown, Looked::Found),
+            // /proc may be hidden (hidepid) or absent: only "no such process" counts.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let known = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+                let Some(known) = known else { return Looked::Unknown };
+                match rustix::process::test_kill_process(known) {
+                    Err(rustix::io::Errno::SRCH) => Looked::Gone,
+                    _ => Looked::Unknown,
+                }
+            }
+            Err(_) => Looked::Unknown,
+        }
+    }
+
+    /// The fields behind the command, which may itself hold spaces and parentheses.
+    fn parse(pid: u32, text: &str) -> Option<Self> {
+        let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
+        let state = fields.next()?;
+        // `started` is field 22 of the file; the state was field 3.
+        let started = fields.nth(18)?.parse().ok()?;
+        // A leader that has exited while its threads run is a zombie, too.
+        let threads = || fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+        let is_over = matches!(state, "X" | "x") || (state == "Z" && threads() <= 1);
+        Some(Self { started, is_over })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn this_process_lives() {
+        let own = Identity::own();
+        assert_ne!(own.started, 0);
+        assert_ne!(own.world, 0);
+        assert!(!own.is_dead());
+    }
+
+    #[test]
+    fn a_child_is_dead_once_it_is_over_reaped_or_not() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let Looked::Found(stat) = Stat::of(child.id()) else { panic!("no stat of a live child") };
+        let identity =
+            Identity { pid: child.id(), started: stat.started, world: own_world() };
+        assert!(!identity.is_dead());
+        child.kill().unwrap();
+        while !identity.is_dead() {
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
+        assert!(identity.is_dead());
+    }
+
+    #[test]
+    fn another_process_of_the_same_pid_is_not_the_one_that_attached() {
+        let own = Identity::own();
+        assert!(Identity { started: own.started + 1, ..own }.is_dead());
+    }
+
+    #[test]
+    fn what_cannot_be_known_counts_as_alive() {
+        let gone = Identity { pid: u32::MAX - 1, started: 1, world: own_world() };
+        let elsewhere = Identity { world: gone.world ^ 1, ..gone };
+        assert!(!elsewhere.is_dead());
+        assert!(!Identity { world: 0, ..gone }.is_dead());
+        assert!(!Identity { started: 0, ..gone }.is_dead());
+    }
+}

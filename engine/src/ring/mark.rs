@@ -1,0 +1,88 @@
+//! Marks and the attention word: the two packed words of the protocol.
+
+/// What has been decided about a slot, and for which ticket.
+///
+/// A mark only ever grows, ticket first, then state: every change is a CAS from the value seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Marked {
+    pub(crate) ticket: u64,
+    pub(crate) state: State,
+}
+
+/// The states of a mark. `Passed` is the only one in which the slot must not be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Nobody has decided anything.
+    Unset = 0,
+    /// Somebody wants this ticket passed over; its publisher or taker may still refuse.
+    Requested = 1,
+    /// Refused: the ticket was published in time.
+    Kept = 2,
+    /// This ticket, and those of earlier laps since the period's base, were passed over; one of
+    /// their writers may still store into the slot.
+    Passed = 3,
+    /// As `Passed` for the ticket, but all those writers are done: later tickets may use the slot.
+    Released = 4,
+}
+
+impl Marked {
+    /// `{ticket, state}` as `ticket << 3 | state`: tickets stay below 2^61.
+    pub(crate) const fn pack(self) -> u64 {
+        self.ticket << 3 | self.state as u64
+    }
+
+    /// The reverse; bits that no participant writes count as [`State::Unset`].
+    pub(crate) const fn unpack(word: u64) -> Self {
+        let state = match word & 7 {
+            1 => State::Requested,
+            2 => State::Kept,
+            3 => State::Passed,
+            4 => State::Released,
+            _ => State::Unset,
+        };
+        Self { ticket: word >> 3, state }
+    }
+
+    /// Was the ticket passed over (whether or not the slot is usable again)?
+    pub(crate) const fn is_over(self) -> bool {
+        matches!(self.state, State::Passed | State::Released)
+    }
+}
+
+/// Attention `{version, room wanted, items wanted, skips}` as `version << 3 | bits`. A raise always
+/// moves the version on, so a clearing CAS from an older value fails.
+pub(crate) mod attention {
+    /// Some mark may concern somebody: look at it.
+    pub(crate) const SKIPS: u64 = 1;
+    /// Consumers are parked, or about to be.
+    pub(crate) const ITEMS_WANTED: u64 = 2;
+    /// Producers are parked, or about to be.
+    pub(crate) const ROOM_WANTED: u64 = 4;
+
+    const VERSION: u64 = 8;
+
+    /// The next version, with `bit` set.
+    pub(crate) const fn raised(word: u64, bit: u64) -> u64 {
+        word.wrapping_add(VERSION) | bit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Marked, State};
+
+    #[test]
+    fn every_mark_survives_packing_and_grows() {
+        let states =
+            [State::Unset, State::Requested, State::Kept, State::Passed, State::Released];
+        let mut last = None;
+        for ticket in [0, 1, 77, (1 << 61) - 1] {
+            for state in states {
+                let word = Marked { ticket, state }.pack();
+                assert_eq!(Marked::unpack(word), Marked { ticket, state });
+                assert!(last < Some(word));
+                last = Some(word);
+            }
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The ring: tickets, slots, and passing over whoever does not come.
+//!
+//! A bounded FIFO of messages over borrowed memory. It allocates nothing, makes no system call but
+//! the heavy fence, knows no time and no process, and runs unchanged over a mapping, over a heap
+//! region and over loom's atomics. It needs `core` only.
+//!
+//! # The protocol
+//!
+//! `tail` is the next ticket to claim, `head` the next to take; ticket t lives in slot t mod slots.
+//! A slot is `{seq, length, payload}`; `seq == t + 1` says that the message of t is complete.
+//!
+//! **Put** ([`put`]): announce t in my line, claim it (CAS `tail`), store the payload, publish with
+//! a plain release store of `seq`. **Take** ([`take`]): at `head == h`, when `seq == h + 1`, copy
+//! the payload out *first*, then CAS `head`. If that succeeds the copy is good, for nobody may
+//! overwrite slot h before `head` has passed h. A consumer leaves nothing half done.
+//!
+//! **Pass** ([`pass`]): a claimed ticket that is not published in time is passed over, whether its
+//! producer is slow, stopped or dead. The passer marks it REQUESTED, raises the skip bit of the
+//! attention word, makes a heavy fence and looks at `seq` again. Still unpublished: REQUESTED →
+//! PASSED, and `head` moves on. The other side of that fence pair is the light fence of whoever
+//! published or took h in the meantime: either they see attention raised, look at the mark and
+//! settle the request (REQUESTED → KEPT), or the passer sees their `seq`.
+//!
+//! **Unusable slots.** The producer of a passed ticket may still store into its slot, so the slot
+//! rests: later tickets that fall on it are passed over at once (mark `PASSED`, ticket moved up;
+//! `base` remembers the first). It is released by the last producer whose announced ticket lies in
+//! `base..=ticket` of that slot, once that producer has withdrawn its announcement. There are more
+//! slots than places plus producers, so there is always a usable one ahead.
+//!
+//! **Was I passed over?** While my announcement of t stands, a period that covers t cannot end. So
+//! when I find the mark beyond t: PASSED with `base <= t` means that I was, anything else that my
+//! message was taken.
+//!
+//! **Quieting.** The skip bit is cleared (CAS from the version read) when a scan finds no slot
+//! PASSED and no mark at or beyond `head`: a mark at `head`, even RELEASED, still means that `seq`
+//! must not be believed there.
+//!
+//! With one producer there is nothing to claim: it publishes, then moves `tail`; nobody can be
+//! passed over. With one consumer `head` is a plain store, and only that consumer passes over.
+//!
+//! Sources: the sequence per slot is D. Vyukov's bounded queue; the asymmetric fence is
+//! `membarrier(2)`. docs/PROTOCOL.md has the argument at length.
+
+pub(crate) mod mark;
+mod pass;
+pub(crate) mod payload;
+mod put;
+mod take;
+
+pub use pass::Stalled;
+pub use put::{Claimed, Hand, Outcome, Pushed};
+pub use take::Taken;
+
+use crate::layout::cells::{Control, Line, Mark};
+use crate::order::{ATTENTION, HEAD, LOST, MARK, RAISE, SEEN, TAIL};
+use crate::sync::Word;
+use crate::sync::fence::Fences;
+use mark::{Marked, attention};
+
+/// How many participants may use one side of a queue at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// One: a second attach is refused while the first lives, and its operations need no
+    /// read-modify-write.
+    One,
+    /// As many as the queue has lines for.
+    Many,
+}
+
+/// Words of a slot before its payload: `seq`, length.
+pub(crate) const SLOT_HEAD: usize = 2;
+
+/// The private copy of a ring's geometry. Never read again from shared memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Messages the queue holds, at least 1.
+    pub capacity: u64,
+    /// Slots: a power of two, at least `capacity`, plus a spare for every producer line if many.
+    pub slots: u64,
+    /// Words from one slot to the next.
+    pub stride: usize,
+    /// Bytes of the longest message.
+    pub message_max: usize,
+    /// Who may push.
+    pub producers: Role,
+    /// Who may pop.
+    pub consumers: Role,
+    /// How fences are made.
+    pub fences: Fences,
+}
+
+/// The bytes in the mapping are not what any participant writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Corrupt;
+
+/// No operation restarts this often: every restart is another participant's progress.
+const RESTARTS_MAX: u32 = 1 << 20;
+
+/// Positions stay below this (a mark packs one with its state): at 10^9 messages a second, 73 years.
+const TICKET_MAX: u64 = (1 << 61) - 1;
+
+/// A ring over borrowed memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Ring<'m> {
+    control: &'m Control,
+    lines: &'m [Line],
+    marks: &'m [Mark],
+    words: &'m [Word],
+    shape: Shape,
+}
+
+impl<'m> Ring<'m> {
+    /// A ring over these parts, or `None` if the shape does not describe them.
+    pub fn new(
+        control: &'m Control,
+        lines: &'m [Line],
+        marks: &'m [Mark],
+        words: &'m [Word],
+        shape: Shape,
+    ) -> Option<Self> {
+        let slots = usize::try_from(shape.slots).ok()?;
+        let payload = shape.stride.checked_sub(SLOT_HEAD)?.checked_mul(payload::WORD)?;
+        let fits = shape.capacity >= 1
+            && shape.slots.is_power_of_two()
+            && shape.capacity <= shape.slots
+            && shape.message_max <= payload
+            && marks.len() == slots
+            && words.len() == slots.checked_mul(shape.stride)?;
+        if fits { Some(Self { control, lines, marks, words, shape }) } else { None }
+    }
+
+    /// The geometry.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Messages in the queue, puts in progress included: exact at some instant of the call.
+    pub fn len(&self) -> u64 {
+        let mut head = self.control.head.load(HEAD);
+        for _ in 0..RESTARTS_MAX {
+            let tail = self.control.tail.load(TAIL);
+            let again = self.control.head.load(HEAD);
+            if head == again {
+                // A lone producer killed between publishing and moving `tail` leaves it one short.
+                return tail.saturating_sub(head).min(self.shape.capacity);
+            }
+            head = again;
+        }
+        self.control.tail.load(TAIL).saturating_sub(head).min(self.shape.capacity)
+    }
+
+    /// Is there nothing to take, nor a put in progress?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn slot_of(&self, ticket: u64) -> usize {
+        (ticket & (self.shape.slots - 1)) as usize
+    }
+
+    fn mark(&self, ticket: u64) -> &'m Mark {
+        // SAFETY: `slot_of` is below `slots`, which is the number of marks (Ring::new).
+        unsafe { self.marks.get_unchecked(self.slot_of(ticket)) }
+    }
+
+    #[inline(always)]
+    fn slot(&self, ticket: u64) -> &'m [Word] {
+        let first = self.slot_of(ticket) * self.shape.stride;
+        // SAFETY: `slot_of` is below `slots`, and there are `slots * stride` words (Ring::new).
+        unsafe { self.words.get_unchecked(first..first + self.shape.stride) }
+    }
+
+    #[inline(always)]
+    fn seq(&self, ticket: u64) -> &'m Word {
+        // SAFETY: a slot has at least SLOT_HEAD words (Ring::new).
+        unsafe { self.slot(ticket).get_unchecked(0) }
+    }
+
+    #[inline(always)]
+    fn length(&self, ticket: u64) -> &'m Word {
+        // SAFETY: a slot has at least SLOT_HEAD words (Ring::new).
+        unsafe { self.slot(ticket).get_unchecked(1) }
+    }
+
+    #[inline(always)]
+    fn payload(&self, ticket: u64) -> &'m [Word] {
+        // SAFETY: a slot has at least SLOT_HEAD words (Ring::new).
+        unsafe { self.slot(ticket).get_unchecked(SLOT_HEAD..) }
+    }
+
+    /// Is the message of `ticket`, or of a later lap of its slot, published?
+    #[inline(always)]
+    fn is_published(&self, ticket: u64) -> bool {
+        self.seq(ticket).load(SEEN) > ticket
+    }
+
+    fn marked(&self, ticket: u64) -> Marked {
+        Marked::unpack(self.mark(ticket).state.load(MARK))
+    }
+
+    /// Is nothing passed over, or being passed over, that anybody must look at?
+    pub fn is_quiet(&self) -> bool {
+        self.attention() & attention::SKIPS == 0
+    }
+
+    /// The attention word, and what came before it.
+    pub(crate) fn attention(&self) -> u64 {
+        self.control.attention.load(ATTENTION)
+    }
+
+    pub(crate) fn attention_word(&self) -> &'m Word {
+        &self.control.attention
+    }
+
+    /// Sets a bit of the attention word under a new version, whether or not it was set.
+    pub(crate) fn raise(&self, bit: u64) {
+        let word = &self.control.attention;
+        let mut seen = word.load(ATTENTION);
+        while let Err(now) =
+            word.compare_exchange(seen, attention::raised(seen, bit), RAISE, LOST)
+        {
+            seen = now;
+        }
+    }
+}

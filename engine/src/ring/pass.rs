@@ -1,0 +1,152 @@
+//! Passing over a ticket that is not published in time, and making its slot usable again.
+
+use super::mark::{Marked, State, attention};
+use super::{RESTARTS_MAX, Ring};
+use crate::order::{ATTENTION, BASE, HEAD, LOST, MARK, QUIET, REMARK, SCAN};
+use crate::sync::fence::{self, Refused};
+use crate::sync::step;
+
+/// A ticket at the head that was claimed and not published when we looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stalled {
+    pub(super) ticket: u64,
+}
+
+impl Ring<'_> {
+    /// Has the ticket been published since?
+    #[inline]
+    pub fn is_back(&self, stalled: Stalled) -> bool {
+        self.is_published(stalled.ticket)
+    }
+
+    /// Passes the ticket over, unless it is published first. Anybody may do it, any number may do
+    /// it at once, and any of them may stop anywhere.
+    #[cold]
+    pub fn pass(&self, stalled: Stalled) -> Result<(), Refused> {
+        let ticket = stalled.ticket;
+        let mark = self.mark(ticket);
+        for _ in 0..RESTARTS_MAX {
+            let seen = mark.state.load(MARK);
+            let marked = Marked::unpack(seen);
+            if marked.ticket > ticket {
+                return Ok(());
+            }
+            let ours = marked.ticket == ticket && marked.state != State::Unset;
+            if ours {
+                match marked.state {
+                    State::Requested => return self.finish(ticket),
+                    State::Passed | State::Released => _ = self.advance(ticket),
+                    State::Kept | State::Unset => {}
+                }
+                return Ok(());
+            }
+            // An earlier writer is still in the slot: its later tickets cannot be published.
+            let unusable = marked.state == State::Passed;
+            let state = if unusable { State::Passed } else { State::Requested };
+            let wish = Marked { ticket, state }.pack();
+            if mark.state.compare_exchange(seen, wish, REMARK, LOST).is_ok() {
+                if unusable {
+                    self.advance(ticket);
+                    return Ok(());
+                }
+                return self.finish(ticket);
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides an open request, ours or another's.
+    fn finish(&self, ticket: u64) -> Result<(), Refused> {
+        let mark = self.mark(ticket);
+        let requested = Marked { ticket, state: State::Requested }.pack();
+        if step("raise") {
+            self.raise(attention::SKIPS);
+        }
+        // Pairs with the light fences in publish and take: attention and mark before seq.
+        fence::heavy(self.shape.fences)?;
+        // Also a later lap's seq: a request that comes late must not end in PASSED.
+        if self.is_published(ticket) {
+            let kept = Marked { ticket, state: State::Kept }.pack();
+            _ = mark.state.compare_exchange(requested, kept, REMARK, LOST);
+            return Ok(());
+        }
+        self.begin_period(ticket);
+        let passed = Marked { ticket, state: State::Passed }.pack();
+        let now = match mark.state.compare_exchange(requested, passed, REMARK, LOST) {
+            Ok(_) => passed,
+            Err(now) => now,
+        };
+        let now = Marked::unpack(now);
+        if now.ticket == ticket && now.is_over() {
+            self.advance(ticket);
+        }
+        Ok(())
+    }
+
+    /// Remembers where the slot's unusable period begins, before it does.
+    fn begin_period(&self, ticket: u64) {
+        let base = &self.mark(ticket).base;
+        let mut seen = base.load(BASE);
+        while seen < ticket {
+            match base.compare_exchange(seen, ticket, BASE, LOST) {
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Makes the slot of `ticket` usable again if no announced ticket may still be stored there.
+    /// Called by whoever has withdrawn such an announcement. True if it was this call that did it.
+    #[cold]
+    pub(crate) fn release(&self, ticket: u64) -> bool {
+        let mark = self.mark(ticket);
+        for _ in 0..RESTARTS_MAX {
+            let seen = mark.state.load(MARK);
+            let marked = Marked::unpack(seen);
+            if marked.state != State::Passed {
+                return false;
+            }
+            // Pairs with the light fence in withdraw, and with itself: of two who withdraw, one
+            // sees the other gone. A refused fence leaves the slot resting.
+            if fence::heavy(self.shape.fences).is_err() {
+                return false;
+            }
+            if step("scan") && self.is_announced(mark.base.load(BASE), marked.ticket) {
+                return false;
+            }
+            let released = Marked { ticket: marked.ticket, state: State::Released }.pack();
+            if mark.state.compare_exchange(seen, released, REMARK, LOST).is_ok() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Does a participant announce a ticket of this slot between `base` and `last`?
+    fn is_announced(&self, base: u64, last: u64) -> bool {
+        self.lines.iter().any(|line| {
+            let announced = line.announced.load(SCAN);
+            let Some(ticket) = announced.checked_sub(1) else { return false };
+            base <= ticket && ticket <= last && self.slot_of(ticket) == self.slot_of(last)
+        })
+    }
+
+    /// Clears the skip bit if no mark needs to be looked at any more.
+    #[cold]
+    pub(crate) fn quiet(&self) {
+        let word = &self.control.attention;
+        let seen = word.load(ATTENTION);
+        if seen & attention::SKIPS == 0 {
+            return;
+        }
+        let head = self.control.head.load(HEAD);
+        let calm = self.marks.iter().all(|mark| {
+            let marked = Marked::unpack(mark.state.load(MARK));
+            let ahead = marked.ticket >= head && marked.state != State::Unset;
+            marked.state != State::Passed && (!ahead || !step("quiet-head"))
+        });
+        if calm {
+            _ = word.compare_exchange(seen, seen & !attention::SKIPS, QUIET, LOST);
+        }
+    }
+}

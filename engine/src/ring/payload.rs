@@ -1,0 +1,97 @@
+//! Payload words: copies that may race.
+//!
+//! A consumer copies before it knows that the message is its own, and a producer that was passed
+//! over may still be storing: both are relaxed word accesses, so such a race yields bytes that are
+//! thrown away, never undefined behaviour.
+
+use crate::order::PAYLOAD;
+use crate::sync::Word;
+
+/// Bytes per payload word.
+pub(crate) const WORD: usize = size_of::<u64>();
+
+/// From this length on a string instruction beats a loop of word accesses.
+#[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
+const LONG: usize = 256;
+
+/// Stores `bytes` into the first words of `words`.
+///
+/// # Safety
+/// `words` holds at least `bytes.len()` bytes.
+#[inline(always)]
+pub(crate) unsafe fn store(words: &[Word], bytes: &[u8]) {
+    debug_assert!(bytes.len() <= words.len() * WORD);
+    #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
+    if bytes.len() >= LONG {
+        // SAFETY: the words are `bytes.len()` writable bytes (this function's contract); to the
+        // compiler and to the machine, what happens there is a racing store like `Word::store`.
+        unsafe { string_copy(bytes.as_ptr(), words.as_ptr().cast::<u8>().cast_mut(), bytes.len()) };
+        return;
+    }
+    let mut chunks = bytes.chunks_exact(WORD);
+    let mut at = 0;
+    for chunk in &mut chunks {
+        let mut word = [0; WORD];
+        word.copy_from_slice(chunk);
+        // SAFETY: `at` counts whole words of `bytes`, which fit (this function's contract).
+        unsafe { words.get_unchecked(at) }.store(u64::from_ne_bytes(word), PAYLOAD);
+        at += 1;
+    }
+    let rest = chunks.remainder();
+    if !rest.is_empty() {
+        let mut word = [0; WORD];
+        word[..rest.len()].copy_from_slice(rest);
+        // SAFETY: a partial last word is inside the contract's bytes, rounded up to words.
+        unsafe { words.get_unchecked(at) }.store(u64::from_ne_bytes(word), PAYLOAD);
+    }
+}
+
+/// Fills `out` from the first words of `words`.
+///
+/// # Safety
+/// `words` holds at least `out.len()` bytes.
+#[inline(always)]
+pub(crate) unsafe fn load(words: &[Word], out: &mut [u8]) {
+    debug_assert!(out.len() <= words.len() * WORD);
+    #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
+    if out.len() >= LONG {
+        // SAFETY: the words are `out.len()` readable bytes (this function's contract); the racing
+        // load happens outside the compiler's sight.
+        unsafe { string_copy(words.as_ptr().cast(), out.as_mut_ptr(), out.len()) };
+        return;
+    }
+    let mut chunks = out.chunks_exact_mut(WORD);
+    let mut at = 0;
+    for chunk in &mut chunks {
+        // SAFETY: `at` counts whole words of `out`, which fit (this function's contract).
+        let word = unsafe { words.get_unchecked(at) }.load(PAYLOAD);
+        chunk.copy_from_slice(&word.to_ne_bytes());
+        at += 1;
+    }
+    let rest = chunks.into_remainder();
+    if !rest.is_empty() {
+        // SAFETY: a partial last word is inside the contract's bytes, rounded up to words.
+        let word = unsafe { words.get_unchecked(at) }.load(PAYLOAD).to_ne_bytes();
+        rest.copy_from_slice(&word[..rest.len()]);
+    }
+}
+
+/// `rep movsb`. Its stores are ordered before a later discrete store (the publishing `seq`), its
+/// loads before a later locked operation (the taking CAS).
+///
+/// # Safety
+/// `from` and `to` are valid for `len` bytes and do not overlap; one of them may be raced.
+#[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
+#[inline(always)]
+unsafe fn string_copy(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: the direction flag is clear by the ABI; the pointers are the contract's.
+    unsafe {
+        core::arch::asm!(
+            "rep movsb",
+            inout("rcx") len => _,
+            inout("rsi") from => _,
+            inout("rdi") to => _,
+            options(nostack, preserves_flags),
+        );
+    }
+}

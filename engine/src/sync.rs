@@ -1,0 +1,170 @@
+//! One shim over the atomics of the standard library and of loom.
+//!
+//! [`Word`] and [`Word32`] accept rows of [`crate::order`] only. [`fence`] holds the two halves of
+//! the asymmetric fence: light on the paths that run for every message, heavy on the rare ones.
+
+#[cfg(not(loom))]
+use core::sync::atomic::{AtomicU32, AtomicU64};
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicU32, AtomicU64};
+
+use crate::order::Order;
+
+/// A 64-bit atomic of the mapping.
+#[derive(Debug)]
+#[cfg_attr(not(loom), repr(transparent))]
+pub struct Word(AtomicU64);
+
+impl Word {
+    /// A word that holds `value`.
+    pub fn new(value: u64) -> Self {
+        Self(AtomicU64::new(value))
+    }
+
+    #[inline(always)]
+    pub(crate) fn load(&self, order: Order) -> u64 {
+        self.0.load(order.get())
+    }
+
+    #[inline(always)]
+    pub(crate) fn store(&self, value: u64, order: Order) {
+        self.0.store(value, order.get());
+    }
+
+    #[inline(always)]
+    pub(crate) fn compare_exchange(
+        &self,
+        old: u64,
+        new: u64,
+        won: Order,
+        lost: Order,
+    ) -> Result<u64, u64> {
+        self.0.compare_exchange(old, new, won.get(), lost.get())
+    }
+}
+
+/// A 32-bit atomic of the mapping: what a futex can wait on.
+#[derive(Debug)]
+#[cfg_attr(not(loom), repr(transparent))]
+pub struct Word32(AtomicU32);
+
+impl Word32 {
+    /// A word that holds `value`.
+    pub fn new(value: u32) -> Self {
+        Self(AtomicU32::new(value))
+    }
+
+    pub(crate) fn load(&self, order: Order) -> u32 {
+        self.0.load(order.get())
+    }
+
+    pub(crate) fn fetch_add(&self, by: u32, order: Order) -> u32 {
+        self.0.fetch_add(by, order.get())
+    }
+
+    /// The atomic itself, for the futex calls.
+    #[cfg(not(loom))]
+    pub(crate) const fn as_atomic(&self) -> &AtomicU32 {
+        &self.0
+    }
+}
+
+/// Asymmetric fences: two light ones do not order anything between themselves, a light and a heavy
+/// one order as two `fence(SeqCst)` would.
+pub mod fence {
+    /// How the participants of one queue make their fences. Chosen at creation, stored in the
+    /// header, followed by all.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Fences {
+        /// Light is a compiler fence, heavy is `membarrier(GLOBAL_EXPEDITED)`.
+        Asymmetric,
+        /// Both are `fence(SeqCst)`: where membarrier is missing or refused.
+        Full,
+    }
+
+    /// The half on the hot path.
+    #[inline(always)]
+    pub(crate) fn light(fences: Fences) {
+        #[cfg(loom)]
+        if super::mutant::is("light-fence") {
+            return;
+        }
+        match fences {
+            #[cfg(not(loom))]
+            Fences::Asymmetric => {
+                core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+            }
+            _ => full(),
+        }
+    }
+
+    /// The kernel refused a membarrier that it had granted at registration (a filter installed
+    /// since): light fences are unpaired, so what needed the heavy one must not be done.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Refused;
+
+    /// The half on the rare path.
+    pub(crate) fn heavy(fences: Fences) -> Result<(), Refused> {
+        #[cfg(loom)]
+        if super::mutant::is("heavy-fence") {
+            return Ok(());
+        }
+        match fences {
+            #[cfg(not(loom))]
+            Fences::Asymmetric => {
+                membarrier(MembarrierCommand::GlobalExpedited).map_err(|_| Refused)
+            }
+            _ => {
+                full();
+                Ok(())
+            }
+        }
+    }
+
+    #[cfg(not(loom))]
+    use core::sync::atomic::fence as fence_of;
+    #[cfg(loom)]
+    use loom::sync::atomic::fence as fence_of;
+
+    #[inline(always)]
+    fn full() {
+        fence_of(core::sync::atomic::Ordering::SeqCst);
+    }
+
+    #[cfg(not(loom))]
+    use rustix::thread::{MembarrierCommand, membarrier};
+
+    /// Announces this process to the heavy fences of all others. Needed once per address space,
+    /// before its first light fence; repeating it is cheap.
+    ///
+    /// # Errors
+    /// `ENOSYS`, `EINVAL` or `EPERM` where the kernel has no membarrier or a filter refuses it.
+    #[cfg(not(loom))]
+    pub(crate) fn register() -> rustix::io::Result<()> {
+        membarrier(MembarrierCommand::RegisterGlobalExpedited)
+    }
+}
+
+/// Mutants of the protocol, in loom builds only: the models show that each breaks something.
+#[cfg(loom)]
+pub mod mutant {
+    use std::sync::OnceLock;
+
+    /// Is `name` the mutant chosen by `SHMQ_MUTANT`?
+    pub fn is(name: &str) -> bool {
+        static CHOSEN: OnceLock<Option<String>> = OnceLock::new();
+        CHOSEN.get_or_init(|| std::env::var("SHMQ_MUTANT").ok()).as_deref() == Some(name)
+    }
+}
+
+/// Does this step of the protocol exist? Always, except as the mutant of that name in a loom build.
+#[inline(always)]
+pub(crate) fn step(name: &'static str) -> bool {
+    #[cfg(loom)]
+    return !mutant::is(name);
+    #[cfg(not(loom))]
+    {
+        let _ = name;
+        true
+    }
+}

@@ -1,0 +1,77 @@
+//! Where a parked participant sleeps: the futex of the gate's epoch, or loom's condition variable.
+
+#[cfg(not(loom))]
+pub(super) use futex::{sleep, wake_one};
+#[cfg(loom)]
+pub use modelled::Bed;
+#[cfg(loom)]
+pub(super) use modelled::{sleep, wake_one};
+
+#[cfg(not(loom))]
+mod futex {
+    use core::num::NonZeroU32;
+
+    use rustix::thread::futex;
+
+    use crate::layout::cells::Gate;
+    use crate::wait::clock::Deadline;
+
+    /// Sleeps while the epoch is `epoch`. May return early for no reason.
+    pub(in crate::wait) fn sleep(gate: &Gate, epoch: u32, until: Deadline) {
+        // Not PRIVATE: sleepers and wakers are in different processes. Whatever the call returns
+        // (woken, the epoch moved, a signal, the time is up), the caller looks for itself.
+        _ = futex::wait_bitset(
+            gate.epoch.as_atomic(),
+            futex::Flags::empty(),
+            epoch,
+            until.timespec().as_ref(),
+            NonZeroU32::MAX,
+        );
+    }
+
+    /// Wakes at most one sleeper, and says how many that were.
+    pub(in crate::wait) fn wake_one(gate: &Gate) -> usize {
+        futex::wake(gate.epoch.as_atomic(), futex::Flags::empty(), 1).unwrap_or(0)
+    }
+}
+
+#[cfg(loom)]
+mod modelled {
+    use loom::sync::{Condvar, Mutex};
+
+    use crate::layout::cells::Gate;
+    use crate::order::EPOCH;
+    use crate::wait::clock::Deadline;
+
+    /// The kernel's queue of sleepers: compares and sleeps under one lock, as a futex does.
+    #[derive(Debug)]
+    pub struct Bed {
+        sleepers: Mutex<usize>,
+        woken: Condvar,
+    }
+
+    impl Bed {
+        pub(crate) fn new() -> Self {
+            Self { sleepers: Mutex::new(0), woken: Condvar::new() }
+        }
+    }
+
+    /// Sleeps for ever, unless woken: time does not pass in a model, so a lost wake-up is a
+    /// deadlock.
+    pub(in crate::wait) fn sleep(gate: &Gate, epoch: u32, _until: Deadline) {
+        let mut sleepers = gate.bed.sleepers.lock().unwrap();
+        if gate.epoch.load(EPOCH) != epoch {
+            return;
+        }
+        *sleepers += 1;
+        drop(gate.bed.woken.wait(sleepers).unwrap());
+    }
+
+    pub(in crate::wait) fn wake_one(gate: &Gate) -> usize {
+        let mut sleepers = gate.bed.sleepers.lock().unwrap();
+        let woken = usize::from(*sleepers > 0);
+        *sleepers -= woken;
+        gate.bed.woken.notify_one();
+        woken
+    }
+}

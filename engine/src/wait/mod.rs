@@ -1,0 +1,99 @@
+//! Waiting: spin a little, park, be woken.
+//!
+//! Nobody who puts or takes makes a system call, or pays for a fence, while nobody is parked on the
+//! other side: it looks at the attention word, which it reads anyway.
+//!
+//! **Park**: read the gate's epoch, raise my bit in attention, heavy fence, try once more, sleep on
+//! the epoch. **Wake**, by whoever published (or made room) and saw the bit behind its light fence:
+//! epoch + 1, wake one sleeper. Either the waker sees the bit, or the sleeper's last try sees the
+//! message: the fence pair again. A wake between the read of the epoch and the sleep changes the
+//! epoch, and the kernel refuses the sleep.
+//!
+//! The bit stays while anybody may sleep. A waker that wakes nobody clears it, by CAS from the word
+//! it saw: a sleeper that registered since has moved the version on. So there is no counter of
+//! sleepers that the death of one could falsify; the price is one futile call after a rest.
+//!
+//! A waker killed between publishing and waking, or a sleeper killed after being woken for a
+//! message, leave others asleep beside a message: every sleep ends after [`RECHECK_NS`] to look.
+
+pub mod clock;
+#[cfg(not(loom))]
+pub(crate) mod spin;
+#[cfg(loom)]
+pub mod bed;
+#[cfg(not(loom))]
+mod bed;
+
+use crate::layout::cells::Gate;
+use crate::order::{EPOCH, LOST, QUIET, WAKE};
+use crate::ring::Ring;
+use crate::sync::{fence, step};
+use clock::Deadline;
+
+/// The longest sleep without looking: the bound on what a killed waker can cost.
+pub const RECHECK_NS: u64 = 100_000_000;
+
+/// What a sleeper waits for.
+#[derive(Clone, Copy, Debug)]
+pub struct Want<'m> {
+    gate: &'m Gate,
+    bit: u64,
+}
+
+impl<'m> Want<'m> {
+    /// Messages.
+    pub fn items(gate: &'m Gate) -> Self {
+        Self { gate, bit: crate::ring::mark::attention::ITEMS_WANTED }
+    }
+
+    /// Places.
+    pub fn room(gate: &'m Gate) -> Self {
+        Self { gate, bit: crate::ring::mark::attention::ROOM_WANTED }
+    }
+
+    /// Sleeps until woken, the deadline, or the next look; `attempt` is made once more first.
+    pub fn park<R>(
+        self,
+        ring: &Ring<'_>,
+        deadline: Deadline,
+        attempt: impl FnOnce() -> Option<R>,
+    ) -> Option<R> {
+        let epoch = self.gate.epoch.load(EPOCH);
+        if step("register") {
+            ring.raise(self.bit);
+        }
+        // Pairs with the light fences behind publish and take: attention before seq and head.
+        let fenced = fence::heavy(ring.shape().fences);
+        let found = attempt();
+        if found.is_none() {
+            // Without the fence a wake can be missed: look again soon.
+            let longest = if fenced.is_ok() { RECHECK_NS } else { 1_000_000 };
+            bed::sleep(self.gate, epoch, deadline.within(longest));
+        }
+        found
+    }
+
+    /// Wakes one sleeper. `seen` is the attention word that said somebody waits.
+    #[cold]
+    pub fn wake(self, ring: &Ring<'_>, seen: u64) {
+        if step("epoch") {
+            self.gate.epoch.fetch_add(1, WAKE);
+        }
+        if bed::wake_one(self.gate) == 0 {
+            ring.lower(self.bit, seen);
+        }
+    }
+
+    /// Is somebody registered? For those who woke and leave work behind.
+    pub fn is_wanted(self, ring: &Ring<'_>) -> Option<u64> {
+        let seen = ring.attention();
+        if seen & self.bit == 0 { None } else { Some(seen) }
+    }
+}
+
+impl Ring<'_> {
+    /// Clears a bit of the attention word, unless anything was raised since `seen`.
+    fn lower(&self, bit: u64, seen: u64) {
+        _ = self.attention_word().compare_exchange(seen, seen & !bit, QUIET, LOST);
+    }
+}

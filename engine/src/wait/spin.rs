@@ -1,0 +1,84 @@
+//! How long to look before sleeping, and before passing over.
+
+use std::thread;
+
+use super::clock::{Deadline, cycles};
+
+/// Cycles between two looks at a line that somebody else is about to write: looking more often
+/// takes the line from them.
+const PAUSE: u64 = 60;
+/// Cycles of looking before the CPU is offered to others.
+const SPIN: u64 = 6_000;
+/// How often the CPU is offered before sleeping.
+const YIELDS: u32 = 20;
+
+/// Looks for a while before its owner parks.
+#[derive(Debug)]
+pub(crate) struct Spin {
+    /// Nobody can change what we look at while we look: one CPU is allowed.
+    alone: bool,
+}
+
+impl Spin {
+    pub(crate) fn new() -> Self {
+        Self { alone: thread::available_parallelism().is_ok_and(|cpus| cpus.get() == 1) }
+    }
+
+    /// Looks until `found`, the deadline, or patience ends. Was it found?
+    pub(crate) fn until(&self, deadline: Deadline, found: impl Fn() -> bool) -> bool {
+        if !self.alone && look(SPIN, &found) {
+            return true;
+        }
+        for _ in 0..YIELDS {
+            thread::yield_now();
+            if found() {
+                return true;
+            }
+            if deadline.is_over() {
+                return false;
+            }
+        }
+        false
+    }
+}
+
+/// How long a put in progress is waited for before it is passed over.
+///
+/// A bounded number of own steps. It doubles with every ticket passed over in a row, so that a
+/// producer that is alive but slower than expected gets through.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    least: u64,
+    in_a_row: u32,
+}
+
+impl Patience {
+    /// Some four times what copying such a message takes.
+    pub(crate) fn for_messages_of(bytes: usize) -> Self {
+        Self { least: 3_000 + 4 * bytes as u64, in_a_row: 0 }
+    }
+
+    /// Looks until `found`, or patience ends. Was it found?
+    pub(crate) fn until(&mut self, found: impl Fn() -> bool) -> bool {
+        let found = look(self.least << self.in_a_row, &found);
+        self.in_a_row = if found { 0 } else { (self.in_a_row + 1).min(8) };
+        found
+    }
+}
+
+/// Looks for so many cycles.
+fn look(patience: u64, found: &impl Fn() -> bool) -> bool {
+    let start = cycles();
+    loop {
+        let looked = cycles();
+        if found() {
+            return true;
+        }
+        if looked.wrapping_sub(start) > patience {
+            return false;
+        }
+        while cycles().wrapping_sub(looked) < PAUSE {
+            core::hint::spin_loop();
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Many threads at once: every message once, whole, each producer's in order.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use shmq_engine::{Fences, Options, PopError, PushError, Queue, Role};
+
+const END: u64 = u64::MAX;
+
+fn message(id: u64, number: u64, bytes: usize) -> Vec<u8> {
+    let word = (id << 48 | number).to_le_bytes();
+    word.iter().copied().cycle().take(bytes).collect()
+}
+
+fn produce(queue: &Queue, id: u64, count: u64, bytes: usize) {
+    let mut producer = queue.producer().unwrap();
+    for number in 0..count {
+        producer.push(&message(id, number, bytes)).unwrap();
+    }
+}
+
+/// Takes until END; checks each message, and each producer's order.
+fn consume(queue: &Queue, producers: usize, bytes: usize) -> u64 {
+    let mut consumer = queue.consumer().unwrap();
+    let mut next = vec![0; producers];
+    let mut buffer = vec![0; bytes];
+    let mut count = 0;
+    loop {
+        let len = consumer.pop(&mut buffer).unwrap();
+        let word = u64::from_le_bytes(buffer[..8].try_into().unwrap());
+        if word == END {
+            return count;
+        }
+        let (id, number) = (word >> 48, word & ((1 << 48) - 1));
+        assert_eq!(buffer[..len], message(id, number, bytes), "torn");
+        let expected = &mut next[usize::try_from(id).unwrap()];
+        assert!(number >= *expected, "out of order");
+        *expected = number + 1;
+        count += 1;
+    }
+}
+
+fn run(queue: &Queue, producers: u64, consumers: usize, each: u64, bytes: usize) {
+    thread::scope(|scope| {
+        let takers: Vec<_> = (0..consumers)
+            .map(|_| scope.spawn(move || consume(queue, producers as usize, bytes)))
+            .collect();
+        let putters: Vec<_> = (0..producers)
+            .map(|id| scope.spawn(move || produce(queue, id, each, bytes)))
+            .collect();
+        putters.into_iter().for_each(|putter| putter.join().unwrap());
+        let mut producer = queue.producer().unwrap();
+        takers.iter().for_each(|_| producer.push(&END.to_le_bytes()).unwrap());
+        let got: u64 = takers.into_iter().map(|taker| taker.join().unwrap()).sum();
+        assert_eq!(got, producers * each);
+    });
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn every_message_once_many_to_many() {
+    for fences in [Fences::Asymmetric, Fences::Full] {
+        for (capacity, bytes) in [(1, 8), (3, 48), (1000, 8), (64, 1024)] {
+            let queue = Options::new(capacity).message_max(bytes).fences(fences);
+            let queue = queue.create_heap().unwrap();
+            run(&queue, 3, 3, 5_000, bytes);
+        }
+    }
+}
+
+#[test]
+fn every_message_once_with_exclusive_sides() {
+    for (producers, consumers) in [(1, 1), (1, 3), (3, 1)] {
+        let role = |n| if n == 1 { Role::One } else { Role::Many };
+        let options = Options::new(7).producers(role(producers)).consumers(role(consumers));
+        let queue = options.create_heap().unwrap();
+        // `run` attaches one more producer at the end: when the others have gone.
+        run(&queue, producers as u64, consumers, 20_000, 16);
+    }
+}
+
+#[test]
+fn a_parked_consumer_gets_the_message() {
+    let queue = Options::new(1).create_heap().unwrap();
+    thread::scope(|scope| {
+        let taker = scope.spawn(|| {
+            let mut buffer = [0; 48];
+            let len = queue.consumer().unwrap().pop(&mut buffer).unwrap();
+            buffer[..len].to_vec()
+        });
+        thread::sleep(Duration::from_millis(50));
+        queue.producer().unwrap().push(b"late").unwrap();
+        assert_eq!(taker.join().unwrap(), b"late");
+    });
+}
+
+#[test]
+fn a_parked_producer_gets_the_place() {
+    let queue = Options::new(1).create_heap().unwrap();
+    let mut producer = queue.producer().unwrap();
+    producer.push(b"first").unwrap();
+    thread::scope(|scope| {
+        let putter = scope.spawn(|| queue.producer().unwrap().push(b"second"));
+        thread::sleep(Duration::from_millis(50));
+        let mut buffer = [0; 48];
+        let mut consumer = queue.consumer().unwrap();
+        assert_eq!(consumer.pop(&mut buffer), Ok(5));
+        putter.join().unwrap().unwrap();
+        assert_eq!(consumer.pop(&mut buffer), Ok(6));
+    });
+}
+
+#[test]
+fn timeouts_are_never_early() {
+    let queue = Options::new(1).create_heap().unwrap();
+    let mut producer = queue.producer().unwrap();
+    let mut consumer = queue.consumer().unwrap();
+    for timeout in [0, 1, 20, 250].map(Duration::from_millis) {
+        let start = Instant::now();
+        assert_eq!(consumer.pop_timeout(&mut [0; 48], timeout), Err(PopError::Empty));
+        assert!(start.elapsed() >= timeout);
+    }
+    producer.push(b"x").unwrap();
+    for timeout in [0, 1, 20, 250].map(Duration::from_millis) {
+        let start = Instant::now();
+        assert_eq!(producer.push_timeout(b"y", timeout), Err(PushError::Full));
+        assert!(start.elapsed() >= timeout);
+    }
+    // A timeout beyond the clock is none.
+    assert_eq!(consumer.pop_timeout(&mut [0; 48], Duration::MAX), Ok(1));
+}

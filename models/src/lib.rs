@@ -1,0 +1,189 @@
+//! What the models share: a ring over loom's atomics, and the way to explore it.
+
+#![cfg(loom)]
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc as StdArc;
+
+use loom::model::Builder;
+use shmq_engine::Fences;
+use shmq_engine::layout::cells::{Control, Gate, Line, Mark};
+use shmq_engine::ring::{Hand, Pushed, Ring, Role, Shape, Taken};
+use shmq_engine::sync::Word;
+use shmq_engine::wait::Want;
+use shmq_engine::wait::clock::Deadline;
+
+/// Explores `model` completely (within `preemptions` per execution, if given), and prints how many
+/// executions that were. Panics, with the failing execution, if one fails.
+pub fn explore(name: &str, preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
+    let count = StdArc::new(AtomicU64::new(0));
+    let seen = StdArc::clone(&count);
+    let mut builder = Builder::new();
+    // Set here, so that no environment variable makes a search end early and green.
+    builder.preemption_bound = preemptions;
+    builder.max_permutations = None;
+    builder.max_duration = None;
+    builder.max_branches = 100_000;
+    builder.checkpoint_file = None;
+    builder.check(move || {
+        seen.fetch_add(1, Ordering::Relaxed);
+        model();
+    });
+    let executions = count.load(Ordering::Relaxed);
+    let bound = preemptions.map_or("unbounded".to_owned(), |n| format!("<= {n} preemptions"));
+    println!("model {name}: {executions} executions, {bound}, complete");
+    assert!(executions > 1, "{name} explored nothing");
+}
+
+/// What a model is made of.
+#[derive(Debug)]
+pub struct Rig {
+    control: Control,
+    lines: Vec<Line>,
+    marks: Vec<Mark>,
+    words: Vec<Word>,
+    items: Gate,
+    room: Gate,
+    shape: Shape,
+}
+
+/// Messages are one word long.
+const STRIDE: usize = 3;
+
+impl Rig {
+    /// `capacity` places in `slots` slots, many producers with `lines` lines, many consumers.
+    pub fn new(capacity: u64, slots: u64, lines: usize) -> Self {
+        Self::with_roles(capacity, slots, lines, Role::Many, Role::Many)
+    }
+
+    /// The same with roles.
+    pub fn with_roles(
+        capacity: u64,
+        slots: u64,
+        lines: usize,
+        producers: Role,
+        consumers: Role,
+    ) -> Self {
+        let shape = Shape {
+            capacity,
+            slots,
+            stride: STRIDE,
+            message_max: size_of::<u64>(),
+            producers,
+            consumers,
+            fences: Fences::Full,
+        };
+        Self {
+            control: Control::starting_at(0),
+            lines: (0..lines).map(|_| Line::vacant()).collect(),
+            marks: (0..slots).map(|_| Mark::unset()).collect(),
+            words: (0..slots as usize * STRIDE).map(|_| Word::new(0)).collect(),
+            items: Gate::unused(),
+            room: Gate::unused(),
+            shape,
+        }
+    }
+
+    /// The ring over it.
+    pub fn ring(&self) -> Ring<'_> {
+        Ring::new(&self.control, &self.lines, &self.marks, &self.words, self.shape)
+            .expect("the rig's shape describes its parts")
+    }
+
+    /// The producer that announces in line `at`.
+    pub fn hand(&self, at: usize) -> Hand<'_> {
+        self.ring().hand(&self.lines[at])
+    }
+
+    /// Puts `value`; false if full.
+    pub fn push(&self, hand: &mut Hand<'_>, value: u64) -> bool {
+        match self.ring().push(hand, &value.to_ne_bytes()).expect("nothing is corrupt") {
+            Pushed::Done { wake: None } => true,
+            Pushed::Done { wake: Some(seen) } => {
+                Want::items(&self.items).wake(&self.ring(), seen);
+                true
+            }
+            Pushed::Full => false,
+        }
+    }
+
+    /// Takes a value, passing over at most one ticket on the way; `None` if there is none.
+    pub fn pop(&self) -> Option<u64> {
+        self.pop_passing(1)
+    }
+
+    /// Takes a value, passing over at most `passes` tickets on the way.
+    pub fn pop_passing(&self, mut passes: usize) -> Option<u64> {
+        let mut bytes = [0; size_of::<u64>()];
+        loop {
+            match self.ring().pop(&mut bytes).expect("nothing is corrupt") {
+                Taken::Message { len, wake } => {
+                    assert_eq!(len, bytes.len(), "a message was torn");
+                    if let Some(seen) = wake {
+                        Want::room(&self.room).wake(&self.ring(), seen);
+                    }
+                    return Some(u64::from_ne_bytes(bytes));
+                }
+                Taken::Empty => return None,
+                Taken::Stalled(_) if passes == 0 => return None,
+                Taken::Stalled(stalled) => {
+                    passes -= 1;
+                    self.ring().pass(stalled).expect("fences are granted");
+                }
+                Taken::TooSmall { .. } => panic!("a message was torn"),
+            }
+        }
+    }
+
+    /// Takes a value, parking until there is one. Never passes over: whoever parks here relies on
+    /// being woken.
+    pub fn pop_parking(&self) -> u64 {
+        loop {
+            if let Some(value) = self.pop_passing(0) {
+                return value;
+            }
+            let want = Want::items(&self.items);
+            let found = want.park(&self.ring(), Deadline::NEVER, || self.pop_passing(0));
+            if let Some(value) = found {
+                return value;
+            }
+        }
+    }
+
+    /// Puts `value`, parking until there is a place.
+    pub fn push_parking(&self, hand: &mut Hand<'_>, value: u64) {
+        while !self.push(hand, value) {
+            let want = Want::room(&self.room);
+            if want
+                .park(&self.ring(), Deadline::NEVER, || self.push(hand, value).then_some(()))
+                .is_some()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Takes all that is left, alone. Nobody else may be at work.
+    pub fn drain(&self) -> Vec<u64> {
+        std::iter::from_fn(|| self.pop_passing(usize::MAX)).collect()
+    }
+}
+
+/// Each of `put` was got exactly once, and each getter got each putter's messages in order.
+///
+/// A message is `putter * 16 + number`, numbers growing. `got` is one list per getter.
+pub fn assert_conserved(put: &[u64], got: &[Vec<u64>]) {
+    let mut all: Vec<u64> = got.iter().flatten().copied().collect();
+    all.sort_unstable();
+    let mut expected = put.to_vec();
+    expected.sort_unstable();
+    assert_eq!(all, expected, "messages were lost, duplicated or torn: {got:?}");
+    for list in got {
+        for (at, early) in list.iter().enumerate() {
+            for late in &list[at..] {
+                let one_putter = early / 16 == late / 16;
+                assert!(!one_putter || early <= late, "out of order: {got:?}");
+            }
+        }
+    }
+}
