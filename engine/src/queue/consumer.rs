@@ -28,7 +28,7 @@ impl Consumer {
         let ring = shared.ring();
         let seat = shared.registry().join(ring, Side::Consumer, ring.shape().consumers)?;
         let patience = Patience::for_messages_of(ring.shape().message_max);
-        Ok(Self { patience, spin: Spin::new(), _seat: seat, shared })
+        Ok(Self { patience, spin: Spin::default(), _seat: seat, shared })
     }
 
     /// Gets the next message into `buffer` now, and says how long it is, or says
@@ -98,6 +98,10 @@ impl Consumer {
     }
 }
 
+/// No take meets this many stalled tickets in a row: each is another producer's, or another try of
+/// a producer that patience grows for.
+const STALLS_MAX: u32 = 4096;
+
 #[inline(always)]
 fn try_pop(
     shared: &Shared,
@@ -105,7 +109,7 @@ fn try_pop(
     buffer: &mut [u8],
 ) -> Result<usize, PopError> {
     let ring = shared.ring();
-    loop {
+    for _ in 0..STALLS_MAX {
         match ring.pop(buffer) {
             Ok(Taken::Message { len, wake: None }) => return Ok(len),
             Ok(Taken::Message { len, wake: Some(seen) }) => {
@@ -118,6 +122,7 @@ fn try_pop(
             Err(_) => return Err(PopError::Corrupt),
         }
     }
+    Err(PopError::Corrupt)
 }
 
 /// Gives a put in progress a little time, then passes it over.

@@ -28,7 +28,7 @@ impl Producer {
         let ring = shared.ring();
         let seat = shared.registry().join(ring, Side::Producer, ring.shape().producers)?;
         let hand = ring.hand(seat.line());
-        Ok(Self { hand, spin: Spin::new(), _seat: seat, shared })
+        Ok(Self { hand, spin: Spin::default(), _seat: seat, shared })
     }
 
     /// Puts `message` now, or says [`PushError::Full`]. Never blocks; lock-free with many

@@ -96,6 +96,9 @@ pub struct Corrupt;
 /// No operation restarts this often: every restart is another participant's progress.
 const RESTARTS_MAX: u32 = 1 << 20;
 
+/// No take finds the same head this often and must start over.
+const REPEATS_MAX: u32 = 64;
+
 /// Positions stay below this (a mark packs one with its state): at 10^9 messages a second, 73 years.
 const TICKET_MAX: u64 = (1 << 61) - 1;
 

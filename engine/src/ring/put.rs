@@ -88,10 +88,7 @@ impl<'m> Ring<'m> {
             if ticket >= TICKET_MAX {
                 return Err(Corrupt);
             }
-            if !self.has_room(hand, ticket) {
-                if self.help_past_head()? {
-                    continue;
-                }
+            if !self.has_room(hand, ticket) && !self.has_room_past_head(ticket) {
                 return Ok(None);
             }
             // From here on a slot that this ticket may be stored into cannot be released.
@@ -191,20 +188,29 @@ impl<'m> Ring<'m> {
         self.control.tail.load(TAIL_GUESS).saturating_sub(head) < self.shape.capacity
     }
 
-    /// A full queue may have a passed ticket at its head: move on past it ourselves.
+    /// A full queue may have passed tickets at its head, which take no place. With many consumers
+    /// we move `head` on ourselves; a lone consumer will do so, and we need not wait for it.
     #[cold]
-    fn help_past_head(&self) -> Result<bool, Corrupt> {
-        let skips = self.control.attention.load(ATTENTION) & attention::SKIPS != 0;
-        if !skips || self.shape.consumers == Role::One {
-            return Ok(false);
+    fn has_room_past_head(&self, ticket: u64) -> bool {
+        if self.is_quiet() {
+            return false;
         }
         let head = self.control.head.load(HEAD);
-        let marked = self.marked(head);
-        if marked.ticket == head && marked.is_over() {
-            self.advance(head);
-            return Ok(true);
+        let mut first = head;
+        while first < ticket && self.is_over(first) {
+            if self.shape.consumers == Role::Many {
+                self.advance(first);
+            }
+            first += 1;
         }
-        Ok(false)
+        let past = ticket.saturating_sub(first) < self.shape.capacity;
+        // A slot is not used twice before `head` itself has passed it.
+        past && ticket.saturating_sub(head) < self.shape.slots
+    }
+
+    fn is_over(&self, ticket: u64) -> bool {
+        let marked = self.marked(ticket);
+        marked.ticket == ticket && marked.is_over()
     }
 
     /// Is the slot of the claimed `ticket` usable, and the ticket not passed over? If an earlier

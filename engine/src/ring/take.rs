@@ -3,7 +3,7 @@
 use super::mark::{Marked, State, attention};
 use super::pass::Stalled;
 use super::put::wanted;
-use super::{Corrupt, RESTARTS_MAX, Ring, Role, TICKET_MAX, payload};
+use super::{Corrupt, REPEATS_MAX, RESTARTS_MAX, Ring, Role, TICKET_MAX, payload};
 use crate::order::{ATTENTION_FENCED, HEAD, LOST, MARK, REMARK, SEEN, TAIL, TAKE};
 use crate::sync::{fence, step};
 
@@ -34,22 +34,24 @@ impl Ring<'_> {
     /// Lock-free with many consumers; wait-free with one.
     #[inline]
     pub fn pop(&self, out: &mut [u8]) -> Result<Taken, Corrupt> {
+        let mut last = TICKET_MAX;
+        let mut repeats = 0;
         for _ in 0..RESTARTS_MAX {
             let head = self.control.head.load(HEAD);
-            if head >= TICKET_MAX {
+            // Whatever makes us start over also moves `head`; a wrong mark or `seq` does not.
+            repeats = if head == last { repeats + 1 } else { 0 };
+            last = head;
+            if head >= TICKET_MAX || repeats > REPEATS_MAX {
                 return Err(Corrupt);
             }
             let seq = self.seq(head).load(SEEN);
             let taken = if seq == head + 1 {
-                self.take(head, out)?
+                self.take(head, out)
             } else if seq > head {
-                // A later lap is published here, so `head` has moved: or the bytes are wrong.
-                if self.control.head.load(HEAD) == head {
-                    return Err(Corrupt);
-                }
+                // A later lap is published here, so `head` has moved.
                 None
             } else {
-                self.absent(head)?
+                self.absent(head)
             };
             if let Some(taken) = taken {
                 return Ok(taken);
@@ -66,34 +68,31 @@ impl Ring<'_> {
 
     /// The message at `head` is published: copies it, then makes it ours. `None`: start over.
     #[inline(always)]
-    fn take(&self, head: u64, out: &mut [u8]) -> Result<Option<Taken>, Corrupt> {
+    fn take(&self, head: u64, out: &mut [u8]) -> Option<Taken> {
         // Pairs with the heavy fence in pass::finish: seq (seen) before attention and mark.
         fence::light(self.shape.fences);
         let attention = self.control.attention.load(ATTENTION_FENCED);
         if attention & attention::SKIPS != 0 && !self.may_take(head) {
-            return Ok(None);
+            return None;
         }
         // SEEN, though a length is payload: `head` is looked at after it below.
         let len = self.length(head).load(SEEN);
         let fits = usize::try_from(len).ok().filter(|&len| len <= self.shape.message_max);
-        let Some(len) = fits else {
-            // Overwritten since, or never valid.
-            let moved = self.control.head.load(HEAD) != head;
-            return if moved { Ok(None) } else { Err(Corrupt) };
-        };
+        // Otherwise overwritten since, or never valid.
+        let Some(len) = fits else { return None };
         let Some(out) = out.get_mut(..len) else {
             let moved = self.control.head.load(HEAD) != head;
-            return Ok(if moved { None } else { Some(Taken::TooSmall { len }) });
+            return if moved { None } else { Some(Taken::TooSmall { len }) };
         };
         // SAFETY: a slot's payload holds message_max bytes (Ring::new), `out` is no longer.
         unsafe { payload::load(self.payload(head), out) };
         if !self.advance(head) {
-            return Ok(None);
+            return None;
         }
         // Pairs with the heavy fence in wait::park: head before attention.
         fence::light(self.shape.fences);
         let attention = self.control.attention.load(ATTENTION_FENCED);
-        Ok(Some(Taken::Message { len, wake: wanted(attention, attention::ROOM_WANTED) }))
+        Some(Taken::Message { len, wake: wanted(attention, attention::ROOM_WANTED) })
     }
 
     /// Moves `head` past ticket `head`: taken or passed over. False: somebody else did.
@@ -132,29 +131,23 @@ impl Ring<'_> {
 
     /// Nothing is published at `head`: is the queue empty, or is a put in progress?
     #[cold]
-    fn absent(&self, head: u64) -> Result<Option<Taken>, Corrupt> {
+    fn absent(&self, head: u64) -> Option<Taken> {
         let tail = self.control.tail.load(TAIL);
         if tail <= head {
             // `head` never passes `tail`, and was here before: at the load of `tail` they met. (A
             // lone producer's `tail` trails its `seq`.)
             let trails = u64::from(self.shape.producers == Role::One);
-            let meet = tail + trails >= head || self.control.head.load(HEAD) != head;
-            return if meet { Ok(Some(Taken::Empty)) } else { Err(Corrupt) };
+            return if tail + trails >= head { Some(Taken::Empty) } else { None };
         }
-        if tail - head > self.shape.slots {
-            let moved = self.control.head.load(HEAD) != head;
-            return if moved { Ok(None) } else { Err(Corrupt) };
-        }
-        if self.shape.producers == Role::One {
-            // A lone producer publishes before it moves `tail`: look again.
-            let wrong = !self.is_published(head) && self.control.head.load(HEAD) == head;
-            return if wrong { Err(Corrupt) } else { Ok(None) };
+        // A lone producer publishes before it moves `tail`: look again.
+        if tail - head > self.shape.slots || self.shape.producers == Role::One {
+            return None;
         }
         let marked = self.marked(head);
         if marked.ticket == head && marked.is_over() {
             self.advance(head);
-            return Ok(None);
+            return None;
         }
-        Ok(Some(Taken::Stalled(Stalled { ticket: head })))
+        Some(Taken::Stalled(Stalled { ticket: head }))
     }
 }

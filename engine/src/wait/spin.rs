@@ -12,23 +12,27 @@ const SPIN: u64 = 6_000;
 /// How often the CPU is offered before sleeping.
 const YIELDS: u32 = 20;
 
+/// After so many spins in vain in a row, only one in so many waits spins.
+const VAIN_MAX: u32 = 8;
+
 /// Looks for a while before its owner parks.
-#[derive(Debug)]
+///
+/// Whoever we wait for may share our CPU, and then spinning only delays them: after some spins in
+/// vain we offer the CPU at once, and try a spin again now and then.
+#[derive(Debug, Default)]
 pub(crate) struct Spin {
-    /// Nobody can change what we look at while we look: one CPU is allowed.
-    alone: bool,
+    vain: u32,
 }
 
 impl Spin {
-    pub(crate) fn new() -> Self {
-        Self { alone: thread::available_parallelism().is_ok_and(|cpus| cpus.get() == 1) }
-    }
-
     /// Looks until `found`, the deadline, or patience ends. Was it found?
-    pub(crate) fn until(&self, deadline: Deadline, found: impl Fn() -> bool) -> bool {
-        if !self.alone && look(SPIN, &found) {
+    pub(crate) fn until(&mut self, deadline: Deadline, found: impl Fn() -> bool) -> bool {
+        let try_it = self.vain < VAIN_MAX || self.vain.is_multiple_of(VAIN_MAX);
+        if try_it && look(SPIN, &found) {
+            self.vain = 0;
             return true;
         }
+        self.vain = self.vain.wrapping_add(1);
         for _ in 0..YIELDS {
             thread::yield_now();
             if found() {

@@ -1,0 +1,204 @@
+//! What must not be attached to is refused, with an error that says what it is; what was damaged
+//! after attaching ends in an error, never in a panic or a hang.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::fs::{MemfdFlags, SealFlags};
+use shmq_engine::{AttachError, CreateError, Options, PopError, Queue, unlink};
+
+/// A memory file with these bytes, sealed as ours are.
+fn sealed(bytes: &[u8]) -> OwnedFd {
+    let fd = unsealed(bytes);
+    rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
+        .unwrap();
+    fd
+}
+
+fn unsealed(bytes: &[u8]) -> OwnedFd {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut file = File::from(rustix::fs::memfd_create("test", flags).unwrap());
+    file.write_all(bytes).unwrap();
+    file.into()
+}
+
+/// The bytes of a queue that holds two messages.
+fn segment() -> Vec<u8> {
+    let queue = Options::new(3).participants(2).create_anonymous().unwrap();
+    let mut producer = queue.producer().unwrap();
+    producer.push(b"one").unwrap();
+    producer.push(b"two").unwrap();
+    drop(producer);
+    let mut file = File::from(queue.as_fd().unwrap().try_clone_to_owned().unwrap());
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+fn with_word(mut bytes: Vec<u8>, word: usize, value: u64) -> Vec<u8> {
+    bytes[word * 8..][..8].copy_from_slice(&value.to_ne_bytes());
+    bytes
+}
+
+fn refusal(bytes: &[u8]) -> AttachError {
+    Queue::from_fd(sealed(bytes)).unwrap_err()
+}
+
+#[test]
+fn an_intact_copy_is_accepted_and_its_messages_come_out() {
+    let queue = Queue::from_fd(sealed(&segment())).unwrap();
+    let mut consumer = queue.consumer().unwrap();
+    let mut buffer = [0; 48];
+    assert_eq!(consumer.try_pop(&mut buffer), Ok(3));
+    assert_eq!(&buffer[..3], b"one");
+    assert_eq!(consumer.try_pop(&mut buffer), Ok(3));
+    assert_eq!(consumer.try_pop(&mut buffer), Err(PopError::Empty));
+}
+
+#[test]
+fn each_wrong_file_has_an_error_of_its_own() {
+    let good = segment();
+    let magic = u64::from_ne_bytes(good[..8].try_into().unwrap());
+    assert!(matches!(refusal(&[]), AttachError::Empty));
+    assert!(matches!(refusal(&good[..100]), AttachError::Truncated { expected: 128, found: 100 }));
+    assert!(matches!(refusal(&good[..1000]), AttachError::Truncated { found: 1000, .. }));
+    assert!(matches!(refusal(&[0; 4096]), AttachError::Unfinished));
+    let elf = b"\x7fELF".iter().copied().chain([1; 4092]).collect::<Vec<_>>();
+    assert!(matches!(refusal(&elf), AttachError::Foreign { .. }));
+    let swapped = with_word(good.clone(), 0, magic.swap_bytes());
+    assert!(matches!(refusal(&swapped), AttachError::Endianness));
+    let other = with_word(good.clone(), 1, 77);
+    assert!(matches!(refusal(&other), AttachError::Version { expected: 1, found: 77 }));
+    let other = with_word(good.clone(), 2, 77);
+    assert!(matches!(refusal(&other), AttachError::Layout { found: 77, .. }));
+    for (word, field) in
+        [(3, "total_bytes"), (5, "slots"), (6, "slot_bytes"), (9, "roles"), (10, "fences")]
+    {
+        let error = refusal(&with_word(good.clone(), word, 5));
+        let AttachError::Damaged { field: found, .. } = error else { panic!("{error:?}") };
+        assert_eq!(found, field);
+    }
+    // Capacity, message_max, lines. (A shorter message_max in the same slot size is a valid header.)
+    for word in [4, 7, 8] {
+        for value in [4_097, u64::MAX >> 1, u64::MAX] {
+            let error = refusal(&with_word(good.clone(), word, value));
+            let refused =
+                matches!(error, AttachError::Damaged { .. } | AttachError::Truncated { .. });
+            assert!(refused, "word {word} = {value}: {error:?}");
+        }
+    }
+    assert!(matches!(Queue::from_fd(unsealed(&good)), Err(AttachError::Unsealed)));
+    let pipe = std::io::pipe().unwrap().0;
+    assert!(Queue::from_fd(pipe.as_fd().try_clone_to_owned().unwrap()).is_err());
+}
+
+#[test]
+fn errors_say_expected_found_and_what_to_do() {
+    let good = segment();
+    let text = refusal(&with_word(good.clone(), 1, 77)).to_string();
+    assert_eq!(text, "the segment has layout version 77, this build has 1; rebuild one side");
+    let text = refusal(&good[..1000]).to_string();
+    assert!(text.starts_with("the segment is truncated: expected "), "{text}");
+}
+
+#[test]
+fn random_bytes_never_panic() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for _ in 0..200 {
+        let len = random() as usize % 9000;
+        let bytes: Vec<u8> = (0..len).map(|_| random() as u8).collect();
+        refusal(&bytes);
+    }
+    // Damage behind a good header: operations end, whatever they find there.
+    let good = segment();
+    for round in 0..2_000 {
+        let mut bytes = good.clone();
+        for _ in 0..=round % 8 {
+            let at = 128 + random() as usize % (bytes.len() - 136);
+            let value = [random(), random() % 16, u64::MAX][random() as usize % 3];
+            bytes[at & !7..][..8].copy_from_slice(&value.to_ne_bytes());
+        }
+        let queue = Queue::from_fd(sealed(&bytes)).unwrap();
+        _ = (queue.len(), queue.is_full());
+        let mut buffer = [0; 48];
+        if let Ok(mut consumer) = queue.consumer() {
+            for _ in 0..6 {
+                _ = consumer.try_pop(&mut buffer);
+            }
+            _ = consumer.pop_timeout(&mut buffer, Duration::from_micros(50));
+        }
+        if let Ok(mut producer) = queue.producer() {
+            for _ in 0..6 {
+                _ = producer.try_push(b"message");
+            }
+            _ = producer.push_timeout(b"message", Duration::from_micros(50));
+        }
+    }
+}
+
+fn name(of: &str) -> String {
+    format!("engine-test-{of}-{}", std::process::id())
+}
+
+#[test]
+fn a_named_queue_is_found_while_its_creator_holds_it() {
+    let name = name("found");
+    let queue = Options::new(3).create_named(&name).unwrap();
+    let taken = Options::new(3).create_named(&name).unwrap_err();
+    assert!(matches!(taken, CreateError::Exists { .. }));
+    let other = Queue::open(&name).unwrap();
+    assert_eq!(other.uuid(), queue.uuid());
+    other.producer().unwrap().push(b"hello").unwrap();
+    drop(queue);
+    assert!(matches!(Queue::open(&name), Err(AttachError::NotFound { .. })));
+    // Who was attached stays attached.
+    assert_eq!(other.consumer().unwrap().try_pop(&mut [0; 48]), Ok(5));
+}
+
+#[test]
+fn a_creator_leaves_a_successor_of_its_name_alone() {
+    let name = name("successor");
+    let first = Options::new(3).create_named(&name).unwrap();
+    unlink(&name).unwrap();
+    let second = Options::new(3).create_named(&name).unwrap();
+    drop(first);
+    assert_eq!(Queue::open(&name).unwrap().uuid(), second.uuid());
+}
+
+#[test]
+fn names_that_cannot_be_are_refused() {
+    for bad in ["", "a/b", "..\0", &"x".repeat(201)] {
+        assert!(matches!(Options::new(1).create_named(bad), Err(CreateError::Name { .. })));
+        assert!(matches!(Queue::open(bad), Err(AttachError::Name { .. })));
+        assert!(matches!(unlink(bad), Err(AttachError::Name { .. })));
+    }
+    assert!(matches!(unlink(&name("absent")), Err(AttachError::NotFound { .. })));
+}
+
+#[test]
+fn foreign_objects_of_our_name_are_refused() {
+    let name = name("foreign");
+    let path = format!("/dev/shm/shmq.{name}");
+    std::fs::write(&path, b"").unwrap();
+    assert!(matches!(Queue::open(&name), Err(AttachError::Empty)));
+    std::fs::write(&path, b"short").unwrap();
+    assert!(matches!(Queue::open(&name), Err(AttachError::Truncated { found: 5, .. })));
+    std::fs::write(&path, [0; 4096]).unwrap();
+    assert!(matches!(Queue::open(&name), Err(AttachError::Unfinished)));
+    std::fs::write(&path, [b'x'; 4096]).unwrap();
+    assert!(matches!(Queue::open(&name), Err(AttachError::Foreign { .. })));
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&path, Some(12345), None).unwrap();
+        assert!(matches!(Queue::open(&name), Err(AttachError::Owner { found: 12345, .. })));
+    }
+    std::fs::remove_file(&path).unwrap();
+}

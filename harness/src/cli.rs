@@ -1,0 +1,139 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+
+use crate::plan::{Mode, Selection, Topology, parse_size};
+use crate::transport::Transport;
+
+/// Where the report goes unless told otherwise.
+const OUT_DEFAULT: &str = "target/shmq-report";
+
+/// Compares shmq with pipes and sockets, between real processes on this machine.
+///
+/// Without arguments: streaming throughput at 8, 64, 1024 and 16384 bytes for 1p1c, 1p2c,
+/// 2p1c, 2p2c and 4p4c (producers and consumers), and round trips at 64 bytes; about a minute.
+/// Every message is verified; a cell that fails is never printed as a number.
+#[derive(Debug, Parser)]
+#[command(name = "shmq-harness", version, subcommand_negates_reqs = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) hidden: Option<Hidden>,
+    #[command(flatten)]
+    pub(crate) run: Run,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Hidden {
+    #[command(name = crate::crew::SUBCOMMAND, hide = true)]
+    Worker { spec: String },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// A first impression in about 10 seconds: shorter trials, wider intervals
+    #[arg(long)]
+    pub(crate) quick: bool,
+
+    /// Folder for report.json, report.csv and report.html
+    #[arg(long, value_name = "DIR", default_value = OUT_DEFAULT)]
+    pub(crate) out: PathBuf,
+
+    /// Also write the JSON report to FILE; "-" is standard output, with nothing else on it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+
+    /// Only these transports
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
+    pub(crate) transport: Vec<Transport>,
+
+    /// Only these message sizes in bytes: multiples of 8 up to 1048576
+    #[arg(long, value_name = "BYTES,..", value_delimiter = ',', value_parser = parse_size)]
+    pub(crate) size: Vec<usize>,
+
+    /// Only these topologies: NpMc is N producers and M consumers, each up to 32
+    #[arg(long, value_name = "NpMc,..", value_delimiter = ',')]
+    pub(crate) topology: Vec<Topology>,
+
+    /// Only these modes; round trips run with 1p1c only
+    #[arg(long, value_name = "MODE,..", value_delimiter = ',')]
+    pub(crate) mode: Vec<Mode>,
+
+    /// How often every cell is measured [default: 5, quick: 3]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(value_parser = value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: Option<u32>,
+
+    /// How long one trial produces [default: what fits the minute, 10 to 200]
+    #[arg(long, value_name = "MS", allow_negative_numbers = true)]
+    #[arg(value_parser = value_parser!(u64).range(1..=10_000))]
+    pub(crate) slice_ms: Option<u64>,
+
+    /// Seed of the order of trials and of the intervals [default: from the clock]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(value_parser = parse_seed)]
+    pub(crate) seed: Option<u64>,
+
+    /// Where the workers run
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) pin: Pin,
+
+    /// Print what would be measured, and what cannot be and why; measure nothing
+    #[arg(long)]
+    pub(crate) list: bool,
+
+    /// Measure although this is a debug build; the report says so
+    #[arg(long, hide = true)]
+    pub(crate) allow_debug: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Pin {
+    /// one after the other on the allowed CPUs, producers first
+    Auto,
+    /// wherever the scheduler puts them
+    None,
+}
+
+fn parse_seed(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| format!("allowed: whole numbers from 0 to {}", u64::MAX))
+}
+
+impl Run {
+    pub(crate) fn selection(&self) -> Selection {
+        Selection {
+            transports: self.transport.clone(),
+            topologies: self.topology.clone(),
+            sizes: self.size.clone(),
+            modes: self.mode.clone(),
+        }
+    }
+
+    pub(crate) fn rounds(&self) -> u32 {
+        self.rounds.unwrap_or(if self.quick { 3 } else { 5 })
+    }
+
+    pub(crate) fn budget(&self) -> Duration {
+        Duration::from_secs(if self.quick { 8 } else { 55 })
+    }
+
+    /// `--json -`
+    pub(crate) fn json_to_stdout(&self) -> bool {
+        self.json
+            .as_ref()
+            .is_some_and(|file| file.as_os_str() == "-")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,63 @@
+//! Clocks and counters of this process and of the machine.
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// CLOCK_MONOTONIC: one clock for all processes.
+#[inline]
+pub(crate) fn now_ns() -> u64 {
+    read_ns(ClockId::Monotonic)
+}
+
+/// What this process has spent on all CPUs, in user and kernel mode.
+pub(crate) fn cpu_ns() -> u64 {
+    read_ns(ClockId::ProcessCPUTime)
+}
+
+#[inline]
+fn read_ns(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+}
+
+/// This process's voluntary and involuntary context switches.
+pub(crate) fn switches() -> (u64, u64) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|value| value.trim().parse().ok())
+            .unwrap_or(0)
+    };
+    (
+        field("voluntary_ctxt_switches:"),
+        field("nonvoluntary_ctxt_switches:"),
+    )
+}
+
+/// The median cost of reading the clock, part of every round trip measured.
+pub(crate) fn overhead_ns() -> f64 {
+    const READS: u64 = 1000;
+    const BATCHES: usize = 21;
+    let mut batches = [0.0; BATCHES];
+    for batch in &mut batches {
+        let start_ns = now_ns();
+        let mut last_ns = start_ns;
+        for _ in 0..READS {
+            last_ns = now_ns();
+        }
+        *batch = (last_ns - start_ns) as f64 / READS as f64;
+    }
+    crate::stats::median(&batches).unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_advances_and_costs_little() {
+        let before = now_ns();
+        assert!((0.0..10_000.0).contains(&overhead_ns()));
+        assert!(now_ns() > before);
+        assert!(cpu_ns() > 0);
+    }
+}

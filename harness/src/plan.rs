@@ -1,0 +1,282 @@
+//! What is measured: the cells, and those that a transport cannot fill.
+
+use std::fmt;
+use std::str::FromStr;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::message::WORD_BYTES;
+use crate::transport::Transport;
+
+pub(crate) const SIZES: [usize; 4] = [8, 64, 1024, 16384];
+pub(crate) const TOPOLOGIES: [&str; 5] = ["1p1c", "1p2c", "2p1c", "2p2c", "4p4c"];
+const SIZE_MAX: usize = 1 << 20;
+const SIDE_MAX: u16 = 32;
+const RTT_SIZE: usize = 64;
+const RTT_TOPOLOGY: Topology = Topology {
+    producers: 1,
+    consumers: 1,
+};
+
+/// One number of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub(crate) struct Cell {
+    pub(crate) transport: Transport,
+    pub(crate) topology: Topology,
+    pub(crate) size: usize,
+    pub(crate) mode: Mode,
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Cell {
+            transport,
+            topology,
+            size,
+            mode,
+        } = self;
+        write!(
+            f,
+            "{} {} {topology} {size} B",
+            mode.name(),
+            transport.name()
+        )
+    }
+}
+
+/// All the cells that share everything but the transport: only these are compared.
+pub(crate) type Row = (Mode, Topology, usize);
+
+impl Cell {
+    pub(crate) fn row(&self) -> Row {
+        (self.mode, self.topology, self.size)
+    }
+
+    /// A round trip has a process on either side, as 1p1c has.
+    pub(crate) fn processes(&self) -> usize {
+        usize::from(self.topology.producers) + usize::from(self.topology.consumers)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mode {
+    /// one way, as fast as the transport takes it: ns per message
+    Stream,
+    /// there and back, one message at a time: ns per round trip
+    Rtt,
+}
+
+impl Mode {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Mode::Stream => "stream",
+            Mode::Rtt => "rtt",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+pub(crate) struct Topology {
+    pub(crate) producers: u16,
+    pub(crate) consumers: u16,
+}
+
+impl fmt::Display for Topology {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}p{}c", self.producers, self.consumers)
+    }
+}
+
+impl Serialize for Topology {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl FromStr for Topology {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let side = |number: &str| {
+            let plain = number.bytes().all(|byte| byte.is_ascii_digit());
+            number
+                .parse()
+                .ok()
+                .filter(|side| plain && (1..=SIDE_MAX).contains(side))
+        };
+        let parsed = text.strip_suffix('c').and_then(|rest| rest.split_once('p'));
+        parsed
+            .and_then(|(producers, consumers)| {
+                Some(Topology {
+                    producers: side(producers)?,
+                    consumers: side(consumers)?,
+                })
+            })
+            .ok_or_else(|| {
+                format!(
+                    "allowed: NpMc with N and M from 1 to {SIDE_MAX}, for example 1p1c, 1p2c, 4p4c"
+                )
+            })
+    }
+}
+
+pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
+    let allowed =
+        |size: &usize| (WORD_BYTES..=SIZE_MAX).contains(size) && size.is_multiple_of(WORD_BYTES);
+    text.parse().ok().filter(allowed).ok_or_else(|| {
+        format!("allowed: multiples of {WORD_BYTES} from {WORD_BYTES} to {SIZE_MAX} bytes")
+    })
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Unavailable {
+    #[serde(flatten)]
+    pub(crate) cell: Cell,
+    pub(crate) why: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) unavailable: Vec<Unavailable>,
+}
+
+/// What the user asked for; what was left out is everything.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Selection {
+    pub(crate) transports: Vec<Transport>,
+    pub(crate) topologies: Vec<Topology>,
+    pub(crate) sizes: Vec<usize>,
+    pub(crate) modes: Vec<Mode>,
+}
+
+impl Plan {
+    /// Cells in the order of the report: by mode, topology, size, transport.
+    pub(crate) fn new(selection: &Selection) -> Plan {
+        let mut plan = Plan {
+            cells: Vec::new(),
+            unavailable: Vec::new(),
+        };
+        let transports = or_default(&selection.transports, Transport::value_variants());
+        for (mode, topology, size) in rows(selection) {
+            for &transport in &transports {
+                let cell = Cell {
+                    transport,
+                    topology,
+                    size,
+                    mode,
+                };
+                match transport.unavailable(topology, size) {
+                    None => plan.cells.push(cell),
+                    Some(why) => plan.unavailable.push(Unavailable { cell, why }),
+                }
+            }
+        }
+        plan
+    }
+}
+
+/// Round trips: with one process on either side, at 64 B or whatever sizes were asked for.
+fn rows(selection: &Selection) -> Vec<Row> {
+    let topologies = or_default(&selection.topologies, &default_topologies());
+    let sizes = or_default(&selection.sizes, &SIZES);
+    let rtt_sizes = or_default(&selection.sizes, &[RTT_SIZE]);
+    let mut rows = Vec::new();
+    for mode in or_default(&selection.modes, Mode::value_variants()) {
+        for &topology in &topologies {
+            match mode {
+                Mode::Stream => rows.extend(sizes.iter().map(|&size| (mode, topology, size))),
+                Mode::Rtt if topology == RTT_TOPOLOGY => {
+                    rows.extend(rtt_sizes.iter().map(|&size| (mode, topology, size)));
+                }
+                Mode::Rtt => {}
+            }
+        }
+    }
+    rows
+}
+
+fn default_topologies() -> Vec<Topology> {
+    TOPOLOGIES
+        .iter()
+        .map(|text| text.parse().expect("the defaults are valid"))
+        .collect()
+}
+
+/// Without repetitions, in the order of the defaults' own ordering.
+fn or_default<T: Copy + Ord>(chosen: &[T], default: &[T]) -> Vec<T> {
+    let mut values = if chosen.is_empty() {
+        default.to_vec()
+    } else {
+        chosen.to_vec()
+    };
+    values.sort_unstable();
+    values.dedup();
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topologies_are_read_and_written_alike() {
+        for text in TOPOLOGIES {
+            assert_eq!(text.parse::<Topology>().unwrap().to_string(), text);
+        }
+        for text in [
+            "", "1p", "p1c", "0p1c", "1p0c", "33p1c", "1c1p", "+1p1c", "1p1c ",
+        ] {
+            assert!(
+                text.parse::<Topology>().unwrap_err().contains("1 to 32"),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn sizes_are_whole_words() {
+        assert_eq!(parse_size("8"), Ok(8));
+        assert_eq!(parse_size("1048576"), Ok(1 << 20));
+        for text in ["0", "7", "12", "1048584", "-8", "x", ""] {
+            assert!(
+                parse_size(text).unwrap_err().contains("multiples of 8"),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_default_plan_has_every_cell_once_measured_or_explained() {
+        let plan = Plan::new(&Selection::default());
+        assert_eq!(plan.cells.len() + plan.unavailable.len(), 6 * 5 * 4 + 6);
+        assert_eq!(plan.unavailable.len(), 2 * 4 * 4 + 2 * 4);
+        assert_eq!(
+            plan.cells
+                .iter()
+                .filter(|cell| cell.mode == Mode::Rtt)
+                .count(),
+            6
+        );
+    }
+
+    #[test]
+    fn a_selection_narrows_and_repetitions_do_not_count() {
+        let selection = Selection {
+            transports: vec![Transport::Tcp, Transport::Pipe, Transport::Tcp],
+            topologies: vec!["1p1c".parse().unwrap()],
+            sizes: vec![1024, 1024],
+            modes: vec![],
+        };
+        let cells: Vec<String> = Plan::new(&selection)
+            .cells
+            .iter()
+            .map(Cell::to_string)
+            .collect();
+        let expected = ["stream pipe 1p1c 1024 B", "stream tcp 1p1c 1024 B"];
+        assert_eq!(cells[..2], expected);
+        assert_eq!(cells[2..], ["rtt pipe 1p1c 1024 B", "rtt tcp 1p1c 1024 B"]);
+    }
+}

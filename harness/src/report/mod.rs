@@ -1,0 +1,308 @@
+//! The result of a run, and the forms it is written in.
+
+mod cell;
+mod chart;
+mod csv;
+mod html;
+mod json;
+mod table;
+mod units;
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use serde::{Serialize, Serializer};
+
+pub(crate) use cell::CellReport;
+
+use crate::env::Environment;
+use crate::error::{Error, Result};
+use crate::plan::{Cell, Mode, Row, Topology, Unavailable};
+use crate::runner::{Record, Schedule};
+use crate::transport::Transport;
+use crate::warnings::{Signs, Warning, warnings};
+
+/// Grows when a field changes its meaning or goes away.
+const SCHEMA: u32 = 1;
+const JITTER_MAX: f64 = 1.5;
+
+/// One form of the report.
+pub(crate) trait Exporter {
+    fn format(&self) -> &'static str;
+    fn serialise(&self, report: &Report) -> Result<Vec<u8>>;
+}
+
+/// Writes report.json, report.csv and report.html; returns their names for people.
+pub(crate) fn write_all(report: &Report, folder: &Path) -> Result<String> {
+    fs::create_dir_all(folder).map_err(|source| Error::Write {
+        path: folder.to_owned(),
+        source,
+    })?;
+    let exporters: [&dyn Exporter; 3] = [&html::Html, &json::Json, &csv::Csv];
+    let mut names = Vec::new();
+    for exporter in exporters {
+        let path = folder.join(format!("report.{}", exporter.format()));
+        write(&path, &exporter.serialise(report)?)?;
+        names.push(path.display().to_string());
+    }
+    Ok(names.join(", "))
+}
+
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes).map_err(|source| Error::Write {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+pub(crate) fn json(report: &Report) -> Result<String> {
+    text(&json::Json, report)
+}
+
+pub(crate) fn table(report: &Report) -> Result<String> {
+    text(&table::Table, report)
+}
+
+fn text(exporter: &dyn Exporter, report: &Report) -> Result<String> {
+    let bytes = exporter.serialise(report)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    schema: u32,
+    pub(crate) env: Environment,
+    pub(crate) cells: Vec<CellReport>,
+    pub(crate) unavailable: Vec<Unavailable>,
+    pub(crate) failed: Vec<Failed>,
+    #[serde(serialize_with = "as_texts")]
+    pub(crate) warnings: Vec<Warning>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Failed {
+    #[serde(flatten)]
+    pub(crate) cell: Cell,
+    pub(crate) why: String,
+}
+
+/// What a table shows at one place.
+#[derive(Debug)]
+pub(crate) enum Entry<'a> {
+    Measured(&'a CellReport),
+    Failed,
+    Unavailable,
+    Absent,
+}
+
+impl Report {
+    pub(crate) fn new(
+        env: Environment,
+        schedule: &Schedule,
+        records: Vec<Record>,
+        unavailable: Vec<Unavailable>,
+    ) -> Report {
+        let reference = reference_times(&records);
+        let (mut cells, mut failed) = (Vec::new(), Vec::new());
+        for (index, Record { cell, result }) in records.into_iter().enumerate() {
+            let seed = schedule.seed.wrapping_add(index as u64);
+            let evaluated = result.and_then(|outcomes| {
+                let ours = reference
+                    .get(&cell.row())
+                    .filter(|_| cell.transport != Transport::Shmq)
+                    .map(Vec::as_slice);
+                CellReport::of(cell, &outcomes, ours, &env, seed).ok_or("no rounds were run".into())
+            });
+            match evaluated {
+                Ok(report) => cells.push(report),
+                Err(why) => failed.push(Failed { cell, why }),
+            }
+        }
+        let warnings = warnings(&env, &signs(&cells));
+        Report {
+            schema: SCHEMA,
+            env,
+            cells,
+            unavailable,
+            failed,
+            warnings,
+        }
+    }
+
+    fn all_cells(&self) -> Vec<Cell> {
+        let measured = self.cells.iter().map(|cell| cell.cell);
+        let failed = self.failed.iter().map(|failed| failed.cell);
+        measured
+            .chain(failed)
+            .chain(self.unavailable.iter().map(|cell| cell.cell))
+            .collect()
+    }
+
+    /// The tables of the report, in order.
+    pub(crate) fn groups(&self) -> Vec<(Mode, Topology)> {
+        sorted(
+            self.all_cells()
+                .iter()
+                .map(|cell| (cell.mode, cell.topology)),
+        )
+    }
+
+    pub(crate) fn sizes(&self, mode: Mode, topology: Topology) -> Vec<usize> {
+        let cells = self.all_cells();
+        let group = cells
+            .iter()
+            .filter(|cell| (cell.mode, cell.topology) == (mode, topology));
+        sorted(group.map(|cell| cell.size))
+    }
+
+    pub(crate) fn transports(&self) -> Vec<Transport> {
+        sorted(self.all_cells().iter().map(|cell| cell.transport))
+    }
+
+    pub(crate) fn entry(&self, wanted: Cell) -> Entry<'_> {
+        if let Some(cell) = self.cells.iter().find(|cell| cell.cell == wanted) {
+            return Entry::Measured(cell);
+        }
+        if self.failed.iter().any(|failed| failed.cell == wanted) {
+            return Entry::Failed;
+        }
+        let unavailable = self.unavailable.iter().any(|cell| cell.cell == wanted);
+        if unavailable {
+            Entry::Unavailable
+        } else {
+            Entry::Absent
+        }
+    }
+}
+
+fn sorted<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut values: Vec<T> = values.collect();
+    values.sort_unstable();
+    values.dedup();
+    values
+}
+
+/// Per row, shmq's time in each round.
+fn reference_times(records: &[Record]) -> HashMap<Row, Vec<f64>> {
+    let ours = records
+        .iter()
+        .filter(|record| record.cell.transport == Transport::Shmq);
+    ours.filter_map(|record| {
+        let outcomes = record.result.as_ref().ok()?;
+        Some((
+            record.cell.row(),
+            outcomes.iter().map(|outcome| outcome.time_ns).collect(),
+        ))
+    })
+    .collect()
+}
+
+fn signs(cells: &[CellReport]) -> Signs {
+    let jitter = |cell: &&CellReport| {
+        let slowest = cell.samples.iter().copied().fold(0.0, f64::max);
+        let fastest = cell.samples.iter().copied().fold(f64::INFINITY, f64::min);
+        slowest > fastest * JITTER_MAX
+    };
+    let round_trips = cells.iter().filter(|cell| cell.cell.mode == Mode::Rtt);
+    Signs {
+        processes_max: cells
+            .iter()
+            .map(|cell| cell.cell.processes())
+            .max()
+            .unwrap_or(0),
+        fastest_rtt_ns: round_trips
+            .map(|cell| cell.time.median)
+            .min_by(f64::total_cmp),
+        jittery: cells
+            .iter()
+            .filter(jitter)
+            .map(|cell| cell.cell.to_string())
+            .collect(),
+    }
+}
+
+fn as_texts<S: Serializer>(warnings: &[Warning], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(warnings.iter().map(Warning::to_string))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::plan::{Plan, Selection};
+    use crate::trial::Outcome;
+    use std::sync::OnceLock;
+    use std::time::Duration;
+
+    /// shmq takes 10, 20, 30 ns in three rounds; transport n takes n times as long; one fails.
+    pub(crate) fn example() -> &'static Report {
+        static EXAMPLE: OnceLock<Report> = OnceLock::new();
+        EXAMPLE.get_or_init(evaluate_example)
+    }
+
+    fn evaluate_example() -> Report {
+        let plan = Plan::new(&Selection::default());
+        let record = |cell: Cell| {
+            let factor = 1.0 + f64::from(cell.transport as u8);
+            let outcome = |round: f64| Outcome {
+                time_ns: 10.0 * round * factor,
+                messages: 1000,
+                cpu_ns: 20_000,
+                voluntary_switches: 5,
+                involuntary_switches: 1,
+                trips: vec![(100, 999), (5000, 1)],
+            };
+            let failed = cell.transport == Transport::Tcp && cell.size == 8;
+            let outcomes = [1.0, 2.0, 3.0].map(outcome).to_vec();
+            Record {
+                cell,
+                result: if failed {
+                    Err("lost".into())
+                } else {
+                    Ok(outcomes)
+                },
+            }
+        };
+        let cpus = vec![0, 1];
+        let schedule = Schedule {
+            rounds: 3,
+            seed: 1,
+            slice: Duration::from_millis(1),
+            cpus,
+        };
+        let mut env = Environment::before(&schedule);
+        env.command = "shmq-harness --out <b>&\"here\"".into();
+        env.after();
+        let records = plan.cells.iter().map(|&cell| record(cell)).collect();
+        Report::new(env, &schedule, records, plan.unavailable)
+    }
+
+    #[test]
+    fn ratios_come_from_within_the_rounds() {
+        let report = example();
+        let pipe = report
+            .cells
+            .iter()
+            .find(|cell| cell.cell.transport == Transport::Pipe)
+            .unwrap();
+        let ratio = pipe.ratio.unwrap();
+        // the times differ threefold between rounds, the ratio does not
+        assert_eq!((ratio.low, ratio.median, ratio.high), (2.0, 2.0, 2.0));
+        assert_eq!((pipe.time.low, pipe.time.high), (20.0, 60.0));
+        assert!(
+            report
+                .cells
+                .iter()
+                .all(|cell| { cell.ratio.is_some() == (cell.cell.transport != Transport::Shmq) })
+        );
+    }
+
+    #[test]
+    fn a_failed_cell_is_no_number() {
+        let report = example();
+        assert_eq!(report.failed.len(), 1);
+        let failed = report.failed[0].cell;
+        assert!(report.cells.iter().all(|cell| cell.cell != failed));
+        assert!(matches!(report.entry(failed), Entry::Failed));
+    }
+}
