@@ -20,14 +20,8 @@ fn main() {
         println!("cargo::rerun-if-changed={path}");
     }
     record("COMMIT", output("git", &["rev-parse", "HEAD"]));
-    let changes = output(
-        "git",
-        &["status", "--porcelain", "--untracked-files=no", ".."],
-    );
-    record(
-        "DIRTY",
-        changes.map(|lines| (!lines.is_empty()).to_string()),
-    );
+    let changes = output("git", &["status", "--porcelain", "--untracked-files=no", ".."]);
+    record("DIRTY", changes.map(|lines| (!lines.is_empty()).to_string()));
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
     record("RUSTC", output(&rustc, &["--version"]));
     record("PROFILE", std::env::var("PROFILE").ok());

@@ -128,7 +128,21 @@ pub mod fence {
 
     #[inline(always)]
     fn full() {
+        #[cfg(loom)]
+        point();
         fence_of(core::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// loom does not switch threads at a fence, nor count two fences as dependent, so it would not
+    /// look at what happens just before one. A relaxed read-modify-write of one common word is both,
+    /// and orders nothing: what it could carry, the fence right after it carries anyway.
+    #[cfg(loom)]
+    fn point() {
+        loom::lazy_static! {
+            static ref FENCES: loom::sync::atomic::AtomicU64 =
+                loom::sync::atomic::AtomicU64::new(0);
+        }
+        FENCES.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
     }
 
     #[cfg(not(loom))]

@@ -42,10 +42,17 @@ fn case() -> impl Strategy<Value = Case> {
     let fences = prop_oneof![Just(Fences::Asymmetric), Just(Fences::Full)];
     // 300 bytes: past the point where copies become string instructions.
     let sizes = (1..=9_usize, prop_oneof![Just(0_usize), 1..=48_usize, Just(300)]);
-    (sizes, (role.clone(), role), fences).prop_flat_map(|((capacity, message_max), roles, fences)| {
-        prop::collection::vec(op(message_max), 1..200)
-            .prop_map(move |ops| Case { capacity, message_max, roles, fences, ops })
-    })
+    (sizes, (role.clone(), role), fences).prop_flat_map(
+        |((capacity, message_max), roles, fences)| {
+            prop::collection::vec(op(message_max), 1..200).prop_map(move |ops| Case {
+                capacity,
+                message_max,
+                roles,
+                fences,
+                ops,
+            })
+        },
+    )
 }
 
 fn create(case: &Case) -> Queue {

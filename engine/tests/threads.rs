@@ -45,9 +45,8 @@ fn run(queue: &Queue, producers: u64, consumers: usize, each: u64, bytes: usize)
         let takers: Vec<_> = (0..consumers)
             .map(|_| scope.spawn(move || consume(queue, producers as usize, bytes)))
             .collect();
-        let putters: Vec<_> = (0..producers)
-            .map(|id| scope.spawn(move || produce(queue, id, each, bytes)))
-            .collect();
+        let putters: Vec<_> =
+            (0..producers).map(|id| scope.spawn(move || produce(queue, id, each, bytes))).collect();
         putters.into_iter().for_each(|putter| putter.join().unwrap());
         let mut producer = queue.producer().unwrap();
         takers.iter().for_each(|_| producer.push(&END.to_le_bytes()).unwrap());

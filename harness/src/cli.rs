@@ -98,8 +98,7 @@ pub(crate) enum Pin {
 }
 
 fn parse_seed(text: &str) -> Result<u64, String> {
-    text.parse()
-        .map_err(|_| format!("allowed: whole numbers from 0 to {}", u64::MAX))
+    text.parse().map_err(|_| format!("allowed: whole numbers from 0 to {}", u64::MAX))
 }
 
 impl Run {
@@ -122,9 +121,7 @@ impl Run {
 
     /// `--json -`
     pub(crate) fn json_to_stdout(&self) -> bool {
-        self.json
-            .as_ref()
-            .is_some_and(|file| file.as_os_str() == "-")
+        self.json.as_ref().is_some_and(|file| file.as_os_str() == "-")
     }
 }
 

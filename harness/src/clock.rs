@@ -24,13 +24,9 @@ pub(crate) fn switches() -> (u64, u64) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|value| value.trim().parse().ok())
-            .unwrap_or(0)
+        line.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
     };
-    (
-        field("voluntary_ctxt_switches:"),
-        field("nonvoluntary_ctxt_switches:"),
-    )
+    (field("voluntary_ctxt_switches:"), field("nonvoluntary_ctxt_switches:"))
 }
 
 /// The median cost of reading the clock, part of every round trip measured.

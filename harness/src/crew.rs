@@ -34,25 +34,16 @@ impl Crew {
     pub(crate) fn spawn(&mut self, spec: &Spec) -> Result<()> {
         let text = serde_json::to_string(spec).map_err(io::Error::from);
         let mut command = Command::new("/proc/self/exe");
-        command
-            .arg0("shmq-harness")
-            .args([SUBCOMMAND, &text.during("encoding a worker's spec")?]);
+        command.arg0("shmq-harness").args([SUBCOMMAND, &text.during("encoding a worker's spec")?]);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let inherited: Vec<RawFd> = [Some(spec.barrier), spec.sender, spec.receiver]
-            .into_iter()
-            .flatten()
-            .collect();
+        let inherited: Vec<RawFd> =
+            [Some(spec.barrier), spec.sender, spec.receiver].into_iter().flatten().collect();
         let keep_open = move || inherited.iter().try_for_each(|&fd| clear_cloexec(fd));
         // SAFETY: between fork and exec the closure only calls fcntl
         unsafe { command.pre_exec(keep_open) };
         let mut child = command.spawn().during("starting a worker")?;
         let stdout = child.stdout.take();
-        self.workers.push(Worker {
-            role: spec.role,
-            child,
-            stdout,
-            output: Vec::new(),
-        });
+        self.workers.push(Worker { role: spec.role, child, stdout, output: Vec::new() });
         Ok(())
     }
 
@@ -93,17 +84,11 @@ impl Crew {
             }
             self.listen(left)?;
         }
-        self.workers
-            .iter_mut()
-            .map(|worker| Ok((worker.role, worker.report()?)))
-            .collect()
+        self.workers.iter_mut().map(|worker| Ok((worker.role, worker.report()?))).collect()
     }
 
     fn listen(&mut self, patience: Duration) -> Result<()> {
-        let talking = self
-            .workers
-            .iter_mut()
-            .filter(|worker| worker.stdout.is_some());
+        let talking = self.workers.iter_mut().filter(|worker| worker.stdout.is_some());
         let mut talking: Vec<&mut Worker> = talking.collect();
         let mut events: Vec<PollFd<'_>> = talking
             .iter()
@@ -115,10 +100,7 @@ impl Crew {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error).during("poll"),
         }
-        let ready: Vec<bool> = events
-            .iter()
-            .map(|event| !event.revents().is_empty())
-            .collect();
+        let ready: Vec<bool> = events.iter().map(|event| !event.revents().is_empty()).collect();
         for (worker, _) in talking.iter_mut().zip(ready).filter(|(_, ready)| *ready) {
             worker.read_some()?;
             if worker.stdout.is_none() {
@@ -146,10 +128,7 @@ impl Worker {
             return Ok(());
         };
         let mut bytes = [0; 16384];
-        match stdout
-            .read(&mut bytes)
-            .during("reading a worker's report")?
-        {
+        match stdout.read(&mut bytes).during("reading a worker's report")? {
             0 => self.stdout = None,
             length => self.output.extend_from_slice(&bytes[..length]),
         }
@@ -181,10 +160,7 @@ impl Worker {
             Role::Ping => "ping".into(),
             Role::Echo => "echo".into(),
         };
-        Error::Worker {
-            worker,
-            reason: reason.into(),
-        }
+        Error::Worker { worker, reason: reason.into() }
     }
 }
 

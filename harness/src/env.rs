@@ -95,19 +95,14 @@ impl Environment {
 
 pub(crate) fn allowed_cpus() -> Vec<usize> {
     let cpus = sched_getaffinity(None).unwrap_or_default();
-    (0..CpuSet::MAX_CPU)
-        .filter(|&cpu| cpus.is_set(cpu))
-        .collect()
+    (0..CpuSet::MAX_CPU).filter(|&cpu| cpus.is_set(cpu)).collect()
 }
 
 /// As typed, without the folder the binary lies in.
 fn command(mut arguments: impl Iterator<Item = String>) -> String {
     let program = arguments.next().unwrap_or_default();
     let name = program.rsplit('/').next().unwrap_or_default().to_owned();
-    std::iter::once(name)
-        .chain(arguments)
-        .collect::<Vec<_>>()
-        .join(" ")
+    std::iter::once(name).chain(arguments).collect::<Vec<_>>().join(" ")
 }
 
 fn line(path: &str) -> Option<String> {
@@ -118,9 +113,7 @@ fn line(path: &str) -> Option<String> {
 fn cpuinfo(field: &str) -> Option<String> {
     let text = fs::read_to_string("/proc/cpuinfo").ok()?;
     let mut fields = text.lines().filter_map(|line| line.split_once(':'));
-    fields
-        .find(|(name, _)| name.trim() == field)
-        .map(|(_, value)| value.trim().to_owned())
+    fields.find(|(name, _)| name.trim() == field).map(|(_, value)| value.trim().to_owned())
 }
 
 fn has_word(text: &str, word: &str) -> bool {
@@ -129,31 +122,18 @@ fn has_word(text: &str, word: &str) -> bool {
 
 /// The load average of the last minute.
 fn load() -> Option<f64> {
-    line("/proc/loadavg")?
-        .split_whitespace()
-        .next()?
-        .parse()
-        .ok()
+    line("/proc/loadavg")?.split_whitespace().next()?.parse().ok()
 }
 
 /// `cpu user nice system idle iowait irq softirq steal ..`, in hundredths of a second.
 fn steal_ms() -> Option<u64> {
     let text = fs::read_to_string("/proc/stat").ok()?;
-    let ticks: u64 = text
-        .lines()
-        .next()?
-        .split_whitespace()
-        .nth(8)?
-        .parse()
-        .ok()?;
+    let ticks: u64 = text.lines().next()?.split_whitespace().nth(8)?.parse().ok()?;
     Some(ticks * 1000 / rustix::param::clock_ticks_per_second())
 }
 
 fn unix_seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Seconds since 1970 as `2026-11-23T16:03:00Z`, by the civil-from-days algorithm.
@@ -167,17 +147,10 @@ fn iso_date(seconds: u64) -> String {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     let (hour, minute) = (second / 3600, second / 60 % 60);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}Z",
-        second % 60
-    )
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}Z", second % 60)
 }
 
 #[cfg(test)]

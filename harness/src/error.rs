@@ -12,17 +12,11 @@ pub(crate) enum Error {
     #[error("{0}")]
     Usage(String),
     #[error("{call} failed: {source}")]
-    System {
-        call: &'static str,
-        source: io::Error,
-    },
+    System { call: &'static str, source: io::Error },
     #[error("cannot write {}: {source}", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot serialise the {format} report: {reason}")]
-    Serialise {
-        format: &'static str,
-        reason: String,
-    },
+    Serialise { format: &'static str, reason: String },
     #[error("{worker}: {reason}")]
     Worker { worker: String, reason: String },
     #[error("not finished after {} s, its workers were killed", crate::trial::PATIENCE.as_secs())]
@@ -50,9 +44,6 @@ pub(crate) trait During<T> {
 
 impl<T, E: Into<io::Error>> During<T> for std::result::Result<T, E> {
     fn during(self, call: &'static str) -> Result<T> {
-        self.map_err(|error| Error::System {
-            call,
-            source: error.into(),
-        })
+        self.map_err(|error| Error::System { call, source: error.into() })
     }
 }

@@ -81,20 +81,12 @@ fn schedule(options: &Run, plan: &Plan) -> Schedule {
         .slice_ms
         .map(Duration::from_millis)
         .unwrap_or_else(|| runner::slice(options.budget(), plan.cells.len(), rounds));
-    let clock_seed = || {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-    };
+    let clock_seed = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Schedule {
         rounds,
         seed: options.seed.unwrap_or_else(|| clock_seed().as_secs()),
         slice,
-        cpus: if options.pin == Pin::Auto {
-            env::allowed_cpus()
-        } else {
-            Vec::new()
-        },
+        cpus: if options.pin == Pin::Auto { env::allowed_cpus() } else { Vec::new() },
     }
 }
 
@@ -165,11 +157,7 @@ fn leave_on_signals() -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).during("sigaction")?;
     thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
-            let clear = if io::stderr().is_terminal() {
-                "\r\x1b[2K"
-            } else {
-                ""
-            };
+            let clear = if io::stderr().is_terminal() { "\r\x1b[2K" } else { "" };
             eprintln!("{clear}interrupted: the workers are stopped, no report was written");
             exit(128 + signal);
         }

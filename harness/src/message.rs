@@ -43,9 +43,7 @@ pub(crate) fn fill_end(message: &mut [u8]) {
 fn expected_sum(bytes: usize, word0: u64) -> u64 {
     let words = (bytes / WORD_BYTES) as u64;
     let steps = words.wrapping_mul(words.wrapping_sub(1)) / 2;
-    word0
-        .wrapping_mul(words)
-        .wrapping_add(STEP.wrapping_mul(steps))
+    word0.wrapping_mul(words).wrapping_add(STEP.wrapping_mul(steps))
 }
 
 /// How many messages, and the wrapping sum of all their words.
@@ -63,12 +61,10 @@ impl Tally {
     }
 
     fn total<'a>(tallies: impl IntoIterator<Item = &'a Tally>) -> Tally {
-        tallies
-            .into_iter()
-            .fold(Tally::default(), |total, tally| Tally {
-                count: total.count + tally.count,
-                sum: total.sum.wrapping_add(tally.sum),
-            })
+        tallies.into_iter().fold(Tally::default(), |total, tally| Tally {
+            count: total.count + tally.count,
+            sum: total.sum.wrapping_add(tally.sum),
+        })
     }
 }
 
@@ -79,11 +75,7 @@ pub(crate) enum Fault {
     #[error("a message arrived torn or corrupted (word 0 is {word0:#018x})")]
     Torn { word0: u64 },
     #[error("message {sequence} of producer {producer} arrived after {last}")]
-    Order {
-        producer: usize,
-        sequence: u64,
-        last: u64,
-    },
+    Order { producer: usize, sequence: u64, last: u64 },
     #[error("a message of producer {producer} arrived, there is no such producer")]
     Producer { producer: usize },
     #[error("no message arrived in the time given")]
@@ -111,11 +103,7 @@ pub(crate) struct Verifier {
 
 impl Verifier {
     pub(crate) fn new(size: usize) -> Self {
-        Verifier {
-            size,
-            next: [0; PRODUCERS_MAX],
-            tally: Tally::default(),
-        }
+        Verifier { size, next: [0; PRODUCERS_MAX], tally: Tally::default() }
     }
 
     pub(crate) fn tally(&self) -> Tally {
@@ -126,17 +114,11 @@ impl Verifier {
     #[inline]
     pub(crate) fn accept(&mut self, message: &[u8]) -> Result<Arrival, Fault> {
         if message.len() != self.size {
-            return Err(Fault::Length {
-                expected: self.size,
-                found: message.len(),
-            });
+            return Err(Fault::Length { expected: self.size, found: message.len() });
         }
         let mut words = message.chunks_exact(WORD_BYTES).map(word);
         let Some(word0) = words.next() else {
-            return Err(Fault::Length {
-                expected: WORD_BYTES,
-                found: 0,
-            });
+            return Err(Fault::Length { expected: WORD_BYTES, found: 0 });
         };
         let sum = words.fold(word0, u64::wrapping_add);
         if sum != expected_sum(message.len(), word0) {
@@ -154,16 +136,9 @@ impl Verifier {
     fn check_order(&mut self, word0: u64) -> Result<(), Fault> {
         let producer = (word0 >> SEQUENCE_BITS) as usize;
         let sequence = word0 & SEQUENCE_MASK;
-        let next = self
-            .next
-            .get_mut(producer)
-            .ok_or(Fault::Producer { producer })?;
+        let next = self.next.get_mut(producer).ok_or(Fault::Producer { producer })?;
         if sequence < *next {
-            return Err(Fault::Order {
-                producer,
-                sequence,
-                last: *next - 1,
-            });
+            return Err(Fault::Order { producer, sequence, last: *next - 1 });
         }
         *next = sequence + 1;
         Ok(())
@@ -184,16 +159,10 @@ pub(crate) fn conserved<'a>(
 ) -> Result<u64, Fault> {
     let (sent, received) = (Tally::total(sent), Tally::total(received));
     if sent.count != received.count {
-        return Err(Fault::Count {
-            sent: sent.count,
-            received: received.count,
-        });
+        return Err(Fault::Count { sent: sent.count, received: received.count });
     }
     if sent.sum != received.sum {
-        return Err(Fault::Checksum {
-            sent: sent.sum,
-            received: received.sum,
-        });
+        return Err(Fault::Checksum { sent: sent.sum, received: received.sum });
     }
     Ok(sent.count)
 }
@@ -230,10 +199,7 @@ mod tests {
             let mut corrupted = message(64, 1, 7);
             corrupted[bit / 8] ^= 1 << (bit % 8);
             let verdict = Verifier::new(64).accept(&corrupted);
-            assert!(
-                matches!(verdict, Err(Fault::Torn { .. })),
-                "bit {bit}: {verdict:?}"
-            );
+            assert!(matches!(verdict, Err(Fault::Torn { .. })), "bit {bit}: {verdict:?}");
         }
     }
 
@@ -241,10 +207,7 @@ mod tests {
     fn two_messages_that_swapped_their_halves_are_noticed() {
         let mut torn = message(64, 0, 1);
         torn[32..].copy_from_slice(&message(64, 0, 2)[32..]);
-        assert_eq!(
-            Verifier::new(64).accept(&torn),
-            Err(Fault::Torn { word0: word0(0, 1) })
-        );
+        assert_eq!(Verifier::new(64).accept(&torn), Err(Fault::Torn { word0: word0(0, 1) }));
     }
 
     #[test]
@@ -252,23 +215,9 @@ mod tests {
         let mut verifier = Verifier::new(8);
         verifier.accept(&message(8, 0, 5)).unwrap();
         let repeated = verifier.accept(&message(8, 0, 5));
-        assert_eq!(
-            repeated,
-            Err(Fault::Order {
-                producer: 0,
-                sequence: 5,
-                last: 5
-            })
-        );
+        assert_eq!(repeated, Err(Fault::Order { producer: 0, sequence: 5, last: 5 }));
         let overtaken = verifier.accept(&message(8, 0, 4));
-        assert_eq!(
-            overtaken,
-            Err(Fault::Order {
-                producer: 0,
-                sequence: 4,
-                last: 5
-            })
-        );
+        assert_eq!(overtaken, Err(Fault::Order { producer: 0, sequence: 4, last: 5 }));
         let foreign = verifier.accept(&message(8, 999, 0));
         assert_eq!(foreign, Err(Fault::Producer { producer: 999 }));
     }
@@ -276,13 +225,7 @@ mod tests {
     #[test]
     fn a_short_message_is_noticed() {
         let verdict = Verifier::new(16).accept(&message(8, 0, 0));
-        assert_eq!(
-            verdict,
-            Err(Fault::Length {
-                expected: 16,
-                found: 8
-            })
-        );
+        assert_eq!(verdict, Err(Fault::Length { expected: 16, found: 8 }));
     }
 
     #[test]
@@ -296,17 +239,8 @@ mod tests {
                 received.add(sum);
             }
         }
-        assert_eq!(
-            conserved([&sent], [&received]),
-            Err(Fault::Count {
-                sent: 3,
-                received: 2
-            })
-        );
+        assert_eq!(conserved([&sent], [&received]), Err(Fault::Count { sent: 3, received: 2 }));
         received.add(fill(&mut buffer, word0(0, 9)));
-        assert!(matches!(
-            conserved([&sent], [&received]),
-            Err(Fault::Checksum { .. })
-        ));
+        assert!(matches!(conserved([&sent], [&received]), Err(Fault::Checksum { .. })));
     }
 }

@@ -14,10 +14,7 @@ pub(crate) const TOPOLOGIES: [&str; 5] = ["1p1c", "1p2c", "2p1c", "2p2c", "4p4c"
 const SIZE_MAX: usize = 1 << 20;
 const SIDE_MAX: u16 = 32;
 const RTT_SIZE: usize = 64;
-const RTT_TOPOLOGY: Topology = Topology {
-    producers: 1,
-    consumers: 1,
-};
+const RTT_TOPOLOGY: Topology = Topology { producers: 1, consumers: 1 };
 
 /// One number of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -30,18 +27,8 @@ pub(crate) struct Cell {
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Cell {
-            transport,
-            topology,
-            size,
-            mode,
-        } = self;
-        write!(
-            f,
-            "{} {} {topology} {size} B",
-            mode.name(),
-            transport.name()
-        )
+        let Cell { transport, topology, size, mode } = self;
+        write!(f, "{} {} {topology} {size} B", mode.name(), transport.name())
     }
 }
 
@@ -101,18 +88,12 @@ impl FromStr for Topology {
     fn from_str(text: &str) -> Result<Self, String> {
         let side = |number: &str| {
             let plain = number.bytes().all(|byte| byte.is_ascii_digit());
-            number
-                .parse()
-                .ok()
-                .filter(|side| plain && (1..=SIDE_MAX).contains(side))
+            number.parse().ok().filter(|side| plain && (1..=SIDE_MAX).contains(side))
         };
         let parsed = text.strip_suffix('c').and_then(|rest| rest.split_once('p'));
         parsed
             .and_then(|(producers, consumers)| {
-                Some(Topology {
-                    producers: side(producers)?,
-                    consumers: side(consumers)?,
-                })
+                Some(Topology { producers: side(producers)?, consumers: side(consumers)? })
             })
             .ok_or_else(|| {
                 format!(
@@ -155,19 +136,11 @@ pub(crate) struct Selection {
 impl Plan {
     /// Cells in the order of the report: by mode, topology, size, transport.
     pub(crate) fn new(selection: &Selection) -> Plan {
-        let mut plan = Plan {
-            cells: Vec::new(),
-            unavailable: Vec::new(),
-        };
+        let mut plan = Plan { cells: Vec::new(), unavailable: Vec::new() };
         let transports = or_default(&selection.transports, Transport::value_variants());
         for (mode, topology, size) in rows(selection) {
             for &transport in &transports {
-                let cell = Cell {
-                    transport,
-                    topology,
-                    size,
-                    mode,
-                };
+                let cell = Cell { transport, topology, size, mode };
                 match transport.unavailable(topology, size) {
                     None => plan.cells.push(cell),
                     Some(why) => plan.unavailable.push(Unavailable { cell, why }),
@@ -199,19 +172,12 @@ fn rows(selection: &Selection) -> Vec<Row> {
 }
 
 fn default_topologies() -> Vec<Topology> {
-    TOPOLOGIES
-        .iter()
-        .map(|text| text.parse().expect("the defaults are valid"))
-        .collect()
+    TOPOLOGIES.iter().map(|text| text.parse().expect("the defaults are valid")).collect()
 }
 
 /// Without repetitions, in the order of the defaults' own ordering.
 fn or_default<T: Copy + Ord>(chosen: &[T], default: &[T]) -> Vec<T> {
-    let mut values = if chosen.is_empty() {
-        default.to_vec()
-    } else {
-        chosen.to_vec()
-    };
+    let mut values = if chosen.is_empty() { default.to_vec() } else { chosen.to_vec() };
     values.sort_unstable();
     values.dedup();
     values
@@ -226,13 +192,8 @@ mod tests {
         for text in TOPOLOGIES {
             assert_eq!(text.parse::<Topology>().unwrap().to_string(), text);
         }
-        for text in [
-            "", "1p", "p1c", "0p1c", "1p0c", "33p1c", "1c1p", "+1p1c", "1p1c ",
-        ] {
-            assert!(
-                text.parse::<Topology>().unwrap_err().contains("1 to 32"),
-                "{text:?}"
-            );
+        for text in ["", "1p", "p1c", "0p1c", "1p0c", "33p1c", "1c1p", "+1p1c", "1p1c "] {
+            assert!(text.parse::<Topology>().unwrap_err().contains("1 to 32"), "{text:?}");
         }
     }
 
@@ -241,10 +202,7 @@ mod tests {
         assert_eq!(parse_size("8"), Ok(8));
         assert_eq!(parse_size("1048576"), Ok(1 << 20));
         for text in ["0", "7", "12", "1048584", "-8", "x", ""] {
-            assert!(
-                parse_size(text).unwrap_err().contains("multiples of 8"),
-                "{text:?}"
-            );
+            assert!(parse_size(text).unwrap_err().contains("multiples of 8"), "{text:?}");
         }
     }
 
@@ -253,13 +211,7 @@ mod tests {
         let plan = Plan::new(&Selection::default());
         assert_eq!(plan.cells.len() + plan.unavailable.len(), 6 * 5 * 4 + 6);
         assert_eq!(plan.unavailable.len(), 2 * 4 * 4 + 2 * 4);
-        assert_eq!(
-            plan.cells
-                .iter()
-                .filter(|cell| cell.mode == Mode::Rtt)
-                .count(),
-            6
-        );
+        assert_eq!(plan.cells.iter().filter(|cell| cell.mode == Mode::Rtt).count(), 6);
     }
 
     #[test]
@@ -270,11 +222,7 @@ mod tests {
             sizes: vec![1024, 1024],
             modes: vec![],
         };
-        let cells: Vec<String> = Plan::new(&selection)
-            .cells
-            .iter()
-            .map(Cell::to_string)
-            .collect();
+        let cells: Vec<String> = Plan::new(&selection).cells.iter().map(Cell::to_string).collect();
         let expected = ["stream pipe 1p1c 1024 B", "stream tcp 1p1c 1024 B"];
         assert_eq!(cells[..2], expected);
         assert_eq!(cells[2..], ["rtt pipe 1p1c 1024 B", "rtt tcp 1p1c 1024 B"]);

@@ -24,12 +24,7 @@ impl Progress {
         let bar = ProgressBar::with_draw_target(Some(trials), ProgressDrawTarget::stderr());
         bar.set_style(ProgressStyle::with_template(TEMPLATE).expect("the template is valid"));
         let plain = !std::io::stderr().is_terminal();
-        Progress {
-            bar,
-            plain,
-            rounds,
-            start: Instant::now(),
-        }
+        Progress { bar, plain, rounds, start: Instant::now() }
     }
 
     /// About to run `cell`.

@@ -36,13 +36,8 @@ pub(crate) struct Record {
 
 pub(crate) fn run(cells: &[Cell], schedule: &Schedule, progress: &Progress) -> Vec<Record> {
     let mut random = StdRng::seed_from_u64(schedule.seed);
-    let mut records: Vec<Record> = cells
-        .iter()
-        .map(|&cell| Record {
-            cell,
-            result: Ok(Vec::new()),
-        })
-        .collect();
+    let mut records: Vec<Record> =
+        cells.iter().map(|&cell| Record { cell, result: Ok(Vec::new()) }).collect();
     for round in 1..=schedule.rounds {
         for index in shuffled(cells, &mut random) {
             let Record { cell, result } = &mut records[index];
@@ -61,13 +56,8 @@ pub(crate) fn run(cells: &[Cell], schedule: &Schedule, progress: &Progress) -> V
 
 /// As long as the budget allows, shared equally.
 pub(crate) fn slice(budget: Duration, cells: usize, rounds: u32) -> Duration {
-    let trials = u32::try_from(cells)
-        .unwrap_or(u32::MAX)
-        .saturating_mul(rounds)
-        .max(1);
-    (budget / trials)
-        .saturating_sub(START_COST)
-        .clamp(SLICE_MIN, SLICE_MAX)
+    let trials = u32::try_from(cells).unwrap_or(u32::MAX).saturating_mul(rounds).max(1);
+    (budget / trials).saturating_sub(START_COST).clamp(SLICE_MIN, SLICE_MAX)
 }
 
 /// Indices of `cells`: the rows in random order, and within each its transports.
@@ -116,9 +106,6 @@ mod tests {
     fn the_slice_fits_the_budget_within_limits() {
         assert_eq!(slice(Duration::from_secs(60), 1, 5), SLICE_MAX);
         assert_eq!(slice(Duration::from_secs(1), 1000, 5), SLICE_MIN);
-        assert_eq!(
-            slice(Duration::from_secs(53), 100, 5),
-            Duration::from_millis(100)
-        );
+        assert_eq!(slice(Duration::from_secs(53), 100, 5), Duration::from_millis(100));
     }
 }

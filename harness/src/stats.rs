@@ -109,10 +109,7 @@ mod tests {
     #[test]
     fn the_interval_of_equal_samples_is_a_point() {
         let estimate = Estimate::of(&[7.0; 5], 1).unwrap();
-        assert_eq!(
-            (estimate.low, estimate.median, estimate.high),
-            (7.0, 7.0, 7.0)
-        );
+        assert_eq!((estimate.low, estimate.median, estimate.high), (7.0, 7.0, 7.0));
     }
 
     /// P(median of 5 draws from 5 is the smallest) = P(Bin(5, 1/5) >= 3) = 5.8 % > 2.5 %:
@@ -120,10 +117,7 @@ mod tests {
     #[test]
     fn with_five_samples_the_interval_is_the_range() {
         let estimate = Estimate::of(&[1.0, 2.0, 3.0, 4.0, 5.0], 1).unwrap();
-        assert_eq!(
-            (estimate.low, estimate.median, estimate.high),
-            (1.0, 3.0, 5.0)
-        );
+        assert_eq!((estimate.low, estimate.median, estimate.high), (1.0, 3.0, 5.0));
     }
 
     /// P(median of 101 draws <= i-th) is a binomial tail: 2.5 % and 97.5 % are at the 41st
@@ -145,22 +139,8 @@ mod tests {
 
     #[test]
     fn ratios_that_span_one_show_no_difference() {
-        assert!(
-            Estimate {
-                median: 1.1,
-                low: 0.9,
-                high: 1.3
-            }
-            .spans_one()
-        );
-        assert!(
-            !Estimate {
-                median: 1.1,
-                low: 1.05,
-                high: 1.3
-            }
-            .spans_one()
-        );
+        assert!(Estimate { median: 1.1, low: 0.9, high: 1.3 }.spans_one());
+        assert!(!Estimate { median: 1.1, low: 1.05, high: 1.3 }.spans_one());
     }
 
     #[test]
@@ -171,9 +151,6 @@ mod tests {
         }
         let percentiles = Percentiles::of(&histogram);
         assert_eq!((percentiles.p50, percentiles.p90), (500, 900));
-        assert_eq!(
-            (percentiles.p99, percentiles.p99_9, percentiles.max),
-            (990, 999, 1000)
-        );
+        assert_eq!((percentiles.p99, percentiles.p99_9, percentiles.max), (990, 999, 1000));
     }
 }

@@ -99,10 +99,7 @@ fn verify(mode: Mode, reports: &[(Role, Report)]) -> Result<Outcome> {
         return Err(Fault::Nothing.into());
     }
     let sum = |field: fn(&Report) -> u64| reports.iter().map(|(_, report)| field(report)).sum();
-    let trips: Vec<_> = reports
-        .iter()
-        .flat_map(|(_, report)| report.trips.clone())
-        .collect();
+    let trips: Vec<_> = reports.iter().flat_map(|(_, report)| report.trips.clone()).collect();
     let time_ns = match mode {
         Mode::Stream => elapsed_ns(reports) as f64 / messages as f64,
         Mode::Rtt => median_trip_ns(&trips)?,
@@ -121,14 +118,8 @@ fn verify(mode: Mode, reports: &[(Role, Report)]) -> Result<Outcome> {
 fn elapsed_ns(reports: &[(Role, Report)]) -> u64 {
     let producers = reports.iter().filter(|(role, _)| *role != Role::Consumer);
     let consumers = reports.iter().filter(|(role, _)| *role == Role::Consumer);
-    let start_ns = producers
-        .map(|(_, report)| report.start_ns)
-        .min()
-        .unwrap_or(0);
-    let end_ns = consumers
-        .map(|(_, report)| report.end_ns)
-        .max()
-        .unwrap_or(0);
+    let start_ns = producers.map(|(_, report)| report.start_ns).min().unwrap_or(0);
+    let end_ns = consumers.map(|(_, report)| report.end_ns).max().unwrap_or(0);
     end_ns.saturating_sub(start_ns)
 }
 
@@ -148,12 +139,7 @@ mod tests {
     use super::*;
 
     fn report(count: u64, sum: u64, start_ns: u64, end_ns: u64) -> Report {
-        Report {
-            tally: Tally { count, sum },
-            start_ns,
-            end_ns,
-            ..Report::default()
-        }
+        Report { tally: Tally { count, sum }, start_ns, end_ns, ..Report::default() }
     }
 
     #[test]
@@ -170,25 +156,16 @@ mod tests {
 
     #[test]
     fn a_trial_that_lost_a_message_is_no_outcome() {
-        let reports = [
-            (Role::Producer(0), report(6, 60, 1, 5)),
-            (Role::Consumer, report(5, 60, 1, 9)),
-        ];
+        let reports =
+            [(Role::Producer(0), report(6, 60, 1, 5)), (Role::Consumer, report(5, 60, 1, 9))];
         let error = verify(Mode::Stream, &reports).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("6 messages were sent, 5 received"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("6 messages were sent, 5 received"), "{error}");
     }
 
     #[test]
     fn a_trial_without_messages_is_no_outcome() {
-        let reports = [
-            (Role::Producer(0), report(0, 0, 1, 5)),
-            (Role::Consumer, report(0, 0, 1, 9)),
-        ];
+        let reports =
+            [(Role::Producer(0), report(0, 0, 1, 5)), (Role::Consumer, report(0, 0, 1, 9))];
         assert!(verify(Mode::Stream, &reports).is_err());
     }
 }

@@ -24,10 +24,7 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Warning::DebugBuild => {
-                write!(
-                    f,
-                    "debug build: these numbers mean nothing; use cargo run --release"
-                )
+                write!(f, "debug build: these numbers mean nothing; use cargo run --release")
             }
             Warning::LoadBefore { load } => write!(
                 f,
@@ -55,10 +52,7 @@ impl fmt::Display for Warning {
                 "{rounds} rounds give an interval no better than their range; use --rounds 5 \
                  or more"
             ),
-            Warning::ClockOverhead {
-                overhead_ns,
-                fastest_ns,
-            } => write!(
+            Warning::ClockOverhead { overhead_ns, fastest_ns } => write!(
                 f,
                 "reading the clock costs {overhead_ns:.0} ns, a visible part of the fastest \
                  median round trip ({fastest_ns:.0} ns); it is the same for all transports"
@@ -67,11 +61,7 @@ impl fmt::Display for Warning {
                 f,
                 "rounds differ by more than a half in {}: {}; measure again with --rounds 15, \
                  on a quiet machine",
-                if cells.len() == 1 {
-                    "one cell"
-                } else {
-                    "some cells"
-                },
+                if cells.len() == 1 { "one cell" } else { "some cells" },
                 cells.join(", ")
             ),
         }
@@ -100,11 +90,7 @@ pub(crate) fn warnings(env: &Environment, signs: &Signs) -> Vec<Warning> {
     if let Some(share) = steal.filter(|&share| share > STEAL_SHARE_MAX) {
         warnings.push(Warning::Steal { share });
     }
-    if let Some(governor) = env
-        .governor
-        .clone()
-        .filter(|governor| governor != "performance")
-    {
+    if let Some(governor) = env.governor.clone().filter(|governor| governor != "performance") {
         warnings.push(Warning::Governor { governor });
     }
     if signs.processes_max > env.cores_allowed {
@@ -115,19 +101,13 @@ pub(crate) fn warnings(env: &Environment, signs: &Signs) -> Vec<Warning> {
         warnings.push(Warning::FewRounds { rounds: env.rounds });
     }
     let overhead_ns = env.clock_overhead_ns;
-    let fastest_rtt_ns = signs
-        .fastest_rtt_ns
-        .filter(|fastest_ns| overhead_ns > fastest_ns * CLOCK_SHARE_MAX);
+    let fastest_rtt_ns =
+        signs.fastest_rtt_ns.filter(|fastest_ns| overhead_ns > fastest_ns * CLOCK_SHARE_MAX);
     if let Some(fastest_ns) = fastest_rtt_ns {
-        warnings.push(Warning::ClockOverhead {
-            overhead_ns,
-            fastest_ns,
-        });
+        warnings.push(Warning::ClockOverhead { overhead_ns, fastest_ns });
     }
     if !signs.jittery.is_empty() {
-        warnings.push(Warning::Jitter {
-            cells: shortened(&signs.jittery),
-        });
+        warnings.push(Warning::Jitter { cells: shortened(&signs.jittery) });
     }
     warnings
 }
@@ -147,12 +127,7 @@ mod tests {
     use super::*;
 
     fn quiet() -> Environment {
-        Environment {
-            rounds: 5,
-            cores_allowed: 2,
-            duration_s: 60.0,
-            ..Environment::default()
-        }
+        Environment { rounds: 5, cores_allowed: 2, duration_s: 60.0, ..Environment::default() }
     }
 
     #[test]
@@ -175,10 +150,7 @@ mod tests {
             fastest_rtt_ns: Some(200.0),
             jittery: (0..9).map(|cell| format!("cell {cell}")).collect(),
         };
-        let texts: Vec<String> = warnings(&env, &signs)
-            .iter()
-            .map(Warning::to_string)
-            .collect();
+        let texts: Vec<String> = warnings(&env, &signs).iter().map(Warning::to_string).collect();
         let remedies = [
             "measure again",
             "5.0 %",

@@ -65,27 +65,13 @@ pub(crate) struct Report {
 
 /// Never returns an error: what went wrong goes into the report.
 pub(crate) fn main(spec: &str) -> ExitCode {
-    let report = match serde_json::from_str(spec)
-        .map_err(io::Error::from)
-        .and_then(work)
-    {
+    let report = match serde_json::from_str(spec).map_err(io::Error::from).and_then(work) {
         Ok(report) => report,
-        Err(error) => Report {
-            error: Some(error.to_string()),
-            ..Report::default()
-        },
+        Err(error) => Report { error: Some(error.to_string()), ..Report::default() },
     };
-    let code = if report.error.is_some() {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    };
+    let code = if report.error.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     let told = serde_json::to_vec(&report).map(|json| io::stdout().write_all(&json));
-    if matches!(told, Ok(Ok(()))) {
-        code
-    } else {
-        ExitCode::FAILURE
-    }
+    if matches!(told, Ok(Ok(()))) { code } else { ExitCode::FAILURE }
 }
 
 fn work(spec: Spec) -> io::Result<Report> {
@@ -129,9 +115,7 @@ fn run<L: Link>(spec: &Spec) -> io::Result<Report> {
         }
         Role::Ping => {
             let (mut sender, mut receiver) = (sender()?, receiver()?);
-            timed(&barrier, || {
-                ping(&mut sender, &mut receiver, spec.size, &barrier)
-            })
+            timed(&barrier, || ping(&mut sender, &mut receiver, spec.size, &barrier))
         }
         Role::Echo => {
             let (mut sender, mut receiver) = (sender()?, receiver()?);
@@ -152,11 +136,7 @@ fn timed(barrier: &Barrier, work: impl FnOnce() -> io::Result<Report>) -> io::Re
     let (cpu_before, switches_before) = (cpu_ns(), switches());
     let start_ns = now_ns();
     let report = work()?;
-    let end_ns = if report.end_ns == 0 {
-        now_ns()
-    } else {
-        report.end_ns
-    };
+    let end_ns = if report.end_ns == 0 { now_ns() } else { report.end_ns };
     let (cpu_after, switches_after) = (cpu_ns(), switches());
     Ok(Report {
         start_ns,
@@ -188,11 +168,7 @@ fn produce(
             sender.send(&message)?;
         }
     }
-    Ok(Report {
-        tally,
-        end_ns,
-        ..Report::default()
-    })
+    Ok(Report { tally, end_ns, ..Report::default() })
 }
 
 fn consume(receiver: &mut impl Receiver, size: usize) -> io::Result<Report> {
@@ -200,16 +176,10 @@ fn consume(receiver: &mut impl Receiver, size: usize) -> io::Result<Report> {
     let mut verifier = Verifier::new(size);
     loop {
         let length = receiver.recv(&mut buffer)?;
-        match verifier
-            .accept(&buffer[..length])
-            .map_err(io::Error::other)?
-        {
+        match verifier.accept(&buffer[..length]).map_err(io::Error::other)? {
             Arrival::Message => {}
             Arrival::End => {
-                return Ok(Report {
-                    tally: verifier.tally(),
-                    ..Report::default()
-                });
+                return Ok(Report { tally: verifier.tally(), ..Report::default() });
             }
         }
     }
@@ -231,9 +201,7 @@ fn ping<S: Sender, R: Receiver>(
         sender.send(&message)?;
         let length = receiver.recv(&mut answer)?;
         let trip_ns = now_ns() - sent_ns;
-        verifier
-            .accept(&answer[..length])
-            .map_err(io::Error::other)?;
+        verifier.accept(&answer[..length]).map_err(io::Error::other)?;
         tally.add(sum);
         if tally.count > WARM_UP_TRIPS {
             histogram.saturating_record(trip_ns);
@@ -246,15 +214,8 @@ fn ping<S: Sender, R: Receiver>(
     fill_end(&mut message);
     sender.send(&message)?;
     let trips = histogram.iter_recorded();
-    let trips = trips
-        .map(|step| (step.value_iterated_to(), step.count_at_value()))
-        .collect();
-    Ok(Report {
-        tally,
-        end_ns,
-        trips,
-        ..Report::default()
-    })
+    let trips = trips.map(|step| (step.value_iterated_to(), step.count_at_value())).collect();
+    Ok(Report { tally, end_ns, trips, ..Report::default() })
 }
 
 fn echo<S: Sender, R: Receiver>(
@@ -266,16 +227,10 @@ fn echo<S: Sender, R: Receiver>(
     let mut verifier = Verifier::new(size);
     loop {
         let length = receiver.recv(&mut buffer)?;
-        match verifier
-            .accept(&buffer[..length])
-            .map_err(io::Error::other)?
-        {
+        match verifier.accept(&buffer[..length]).map_err(io::Error::other)? {
             Arrival::Message => sender.send(&buffer)?,
             Arrival::End => {
-                return Ok(Report {
-                    tally: verifier.tally(),
-                    ..Report::default()
-                });
+                return Ok(Report { tally: verifier.tally(), ..Report::default() });
             }
         }
     }

@@ -9,11 +9,7 @@ use common::{harness, tiny};
 fn run(arguments: &[&str]) -> (i32, String, String) {
     let output = harness(arguments).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    (
-        output.status.code().unwrap(),
-        text(output.stdout),
-        text(output.stderr),
-    )
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
 #[test]
@@ -47,10 +43,7 @@ fn a_selection_without_available_cells_says_why() {
     let nothing = ["--allow-debug", "--transport=tcp", "--topology=2p2c"];
     let (code, _, stderr) = run(&nothing);
     assert_eq!(code, 2);
-    assert!(
-        stderr.contains("nothing to measure") && stderr.contains("byte stream"),
-        "{stderr}"
-    );
+    assert!(stderr.contains("nothing to measure") && stderr.contains("byte stream"), "{stderr}");
 
     let (code, _, stderr) = run(&["--allow-debug", "--mode=rtt", "--topology=2p2c"]);
     assert_eq!(code, 2);
@@ -62,10 +55,7 @@ fn list_names_every_cell_and_every_gap_and_measures_nothing() {
     let (code, stdout, stderr) = run(&["--list"]);
     assert_eq!((code, stderr.as_str()), (0, ""));
     assert_eq!(stdout.lines().count(), 6 * 5 * 4 + 6);
-    assert_eq!(
-        stdout.lines().filter(|line| line.contains("N/A")).count(),
-        40
-    );
+    assert_eq!(stdout.lines().filter(|line| line.contains("N/A")).count(), 40);
     assert!(stdout.contains("stream shmq 4p4c 16384 B\n"));
     assert!(stdout.contains("stream tcp 1p2c 8 B  N/A: a byte stream"));
     assert!(stdout.contains("rtt unix-seqpacket 1p1c 64 B\n"));
@@ -73,15 +63,8 @@ fn list_names_every_cell_and_every_gap_and_measures_nothing() {
 
 #[test]
 fn list_follows_the_selection() {
-    let (_, stdout, _) = run(&[
-        "--list",
-        "--transport",
-        "pipe,shmq",
-        "--size",
-        "64",
-        "--topology",
-        "3p2c",
-    ]);
+    let (_, stdout, _) =
+        run(&["--list", "--transport", "pipe,shmq", "--size", "64", "--topology", "3p2c"]);
     assert_eq!(stdout, "stream shmq 3p2c 64 B\nstream pipe 3p2c 64 B\n");
 }
 
@@ -89,15 +72,7 @@ fn list_follows_the_selection() {
 fn help_and_version_are_answered() {
     let (code, stdout, _) = run(&["--help"]);
     assert_eq!(code, 0);
-    for flag in [
-        "--quick",
-        "--out",
-        "--transport",
-        "--json",
-        "--pin",
-        "--list",
-        "pipe-1m",
-    ] {
+    for flag in ["--quick", "--out", "--transport", "--json", "--pin", "--list", "pipe-1m"] {
         assert!(stdout.contains(flag), "{flag} is missing in\n{stdout}");
     }
     assert!(!stdout.contains("__worker") && !stdout.contains("allow-debug"));

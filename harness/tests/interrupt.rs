@@ -19,12 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn busy_harness() -> (Child, Vec<u32>) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interrupt");
     let child = Command::new(env!("CARGO_BIN_EXE_shmq-harness"))
-        .args([
-            "--allow-debug",
-            "--transport=pipe",
-            "--topology=2p2c",
-            "--size=8",
-        ])
+        .args(["--allow-debug", "--transport=pipe", "--topology=2p2c", "--size=8"])
         .args(["--rounds=1", "--slice-ms=10000", "--out"])
         .arg(folder)
         .stdout(Stdio::null())
@@ -43,10 +38,7 @@ fn busy_harness() -> (Child, Vec<u32>) {
 fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(
-            start.elapsed() < PATIENCE,
-            "{what}: not within {PATIENCE:?}"
-        );
+        assert!(start.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
         sleep(Duration::from_millis(5));
     }
 }
@@ -56,9 +48,7 @@ fn signal(child: &Child, signal: Signal) {
 }
 
 fn assert_gone(workers: &[u32]) {
-    wait_until("the workers are gone", || {
-        workers.iter().all(|&pid| !is_running_worker(pid))
-    });
+    wait_until("the workers are gone", || workers.iter().all(|&pid| !is_running_worker(pid)));
 }
 
 #[test]
@@ -68,16 +58,8 @@ fn interrupted_it_says_so_in_a_line_and_leaves_nobody() {
         signal(&child, sent);
         assert_eq!(child.wait().unwrap().code(), Some(code));
         let mut stderr = String::new();
-        child
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut stderr)
-            .unwrap();
-        assert_eq!(
-            stderr,
-            "interrupted: the workers are stopped, no report was written\n"
-        );
+        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        assert_eq!(stderr, "interrupted: the workers are stopped, no report was written\n");
         assert_gone(&workers);
     }
 }
@@ -97,17 +79,9 @@ fn a_worker_that_is_killed_fails_its_cell_and_nothing_hangs() {
     let start = Instant::now();
     kill_process(victim, Signal::KILL).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(1));
-    assert!(
-        start.elapsed() < Duration::from_secs(8),
-        "it waited for the end of the trial"
-    );
+    assert!(start.elapsed() < Duration::from_secs(8), "it waited for the end of the trial");
     let mut stderr = String::new();
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut stderr)
-        .unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
     assert!(stderr.contains("1 of the cells failed"), "{stderr}");
     assert_gone(&workers);
 }

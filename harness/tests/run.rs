@@ -9,21 +9,11 @@ use std::path::Path;
 use common::tiny;
 use serde_json::Value;
 
-const TRANSPORTS: [&str; 6] = [
-    "shmq",
-    "pipe",
-    "pipe-1m",
-    "unix-stream",
-    "unix-seqpacket",
-    "tcp",
-];
+const TRANSPORTS: [&str; 6] = ["shmq", "pipe", "pipe-1m", "unix-stream", "unix-seqpacket", "tcp"];
 
 /// Runs and returns what `--json -` printed; nothing else may be on standard output.
 fn measure(folder: &Path, arguments: &[&str]) -> Value {
-    let output = tiny(folder, arguments)
-        .args(["--json", "-"])
-        .output()
-        .unwrap();
+    let output = tiny(folder, arguments).args(["--json", "-"]).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {stderr}");
     serde_json::from_slice(&output.stdout).unwrap()
@@ -50,10 +40,7 @@ fn every_transport_streams_and_answers_verified() {
     assert_eq!(report["failed"].as_array().unwrap().len(), 0);
     for transport in TRANSPORTS {
         let cells = cells(&report, "stream");
-        assert!(
-            cells.iter().any(|cell| cell["transport"] == transport),
-            "{transport}"
-        );
+        assert!(cells.iter().any(|cell| cell["transport"] == transport), "{transport}");
     }
 }
 
@@ -63,38 +50,23 @@ fn check(cell: &Value) {
     assert_eq!(cell["rounds"], 2);
     let number = |name: &str| cell[name].as_f64().unwrap();
     assert!(0.0 < number("low"), "{cell}");
-    assert!(
-        number("low") <= number("median") && number("median") <= number("high"),
-        "{cell}"
-    );
+    assert!(number("low") <= number("median") && number("median") <= number("high"), "{cell}");
     assert!(number("cpu_ns_per_message") > 0.0, "{cell}");
     let messages = cell["messages"].as_array().unwrap();
-    assert!(
-        messages
-            .iter()
-            .all(|messages| messages.as_u64().unwrap() > 0),
-        "{cell}"
-    );
+    assert!(messages.iter().all(|messages| messages.as_u64().unwrap() > 0), "{cell}");
     assert_eq!(cell["ratio"].is_object(), cell["transport"] != "shmq");
 }
 
 #[test]
 fn sharing_and_oversubscription_are_verified_too() {
     let folder = tempfile::tempdir().unwrap();
-    let report = measure(
-        folder.path(),
-        &["--topology=1p2c,2p1c,3p3c", "--size=64", "--pin=none"],
-    );
+    let report = measure(folder.path(), &["--topology=1p2c,2p1c,3p3c", "--size=64", "--pin=none"]);
     let cells = cells(&report, "stream");
     assert_eq!(cells.len(), 4 * 3, "shmq, pipe, pipe-1m and unix-seqpacket");
     cells.iter().for_each(|cell| check(cell));
     let unavailable = report["unavailable"].as_array().unwrap();
     assert_eq!(unavailable.len(), 2 * 3);
-    assert!(
-        unavailable
-            .iter()
-            .all(|cell| cell["why"].as_str().unwrap().contains("byte stream"))
-    );
+    assert!(unavailable.iter().all(|cell| cell["why"].as_str().unwrap().contains("byte stream")));
 }
 
 #[test]
@@ -108,22 +80,12 @@ fn large_messages_are_verified_too() {
 #[test]
 fn the_environment_is_recorded() {
     let folder = tempfile::tempdir().unwrap();
-    let arguments = [
-        "--transport=pipe",
-        "--topology=1p1c",
-        "--size=8",
-        "--mode=stream",
-    ];
+    let arguments = ["--transport=pipe", "--topology=1p1c", "--size=8", "--mode=stream"];
     let env = measure(folder.path(), &arguments)["env"].clone();
     assert_eq!(env["seed"], 7);
     assert_eq!(env["rounds"], 2);
     assert_eq!(env["debug_build"], cfg!(debug_assertions));
-    assert!(
-        env["command"]
-            .as_str()
-            .unwrap()
-            .starts_with("shmq-harness --allow-debug")
-    );
+    assert!(env["command"].as_str().unwrap().starts_with("shmq-harness --allow-debug"));
     assert!(env["rustc"].as_str().unwrap().starts_with("rustc "));
     assert!(env["kernel"].as_str().unwrap().starts_with("Linux "));
     assert!(env["clock_overhead_ns"].as_f64().unwrap() > 0.0);
@@ -137,33 +99,15 @@ fn the_folder_gets_all_forms_of_the_report_and_people_a_table() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("new/report");
     let extra = folder.path().join("extra.json");
-    let selection = [
-        "--transport=shmq,pipe",
-        "--topology=1p1c",
-        "--size=8",
-        "--mode=stream",
-    ];
-    let output = tiny(&out, &selection)
-        .arg("--json")
-        .arg(&extra)
-        .output()
-        .unwrap();
+    let selection = ["--transport=shmq,pipe", "--topology=1p1c", "--size=8", "--mode=stream"];
+    let output = tiny(&out, &selection).arg("--json").arg(&extra).output().unwrap();
     assert!(output.status.success());
     let table = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        table.contains("1p1c streaming") && table.contains(" ns ["),
-        "{table}"
-    );
+    assert!(table.contains("1p1c streaming") && table.contains(" ns ["), "{table}");
     assert!(table.contains("Command: shmq-harness"), "{table}");
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        stderr.contains("round 2 of 2 done") && stderr.contains("report.html"),
-        "{stderr}"
-    );
-    assert!(
-        !stderr.contains('\x1b'),
-        "escape sequences without a terminal: {stderr:?}"
-    );
+    assert!(stderr.contains("round 2 of 2 done") && stderr.contains("report.html"), "{stderr}");
+    assert!(!stderr.contains('\x1b'), "escape sequences without a terminal: {stderr:?}");
 
     let read = |name: &str| fs::read_to_string(out.join(name)).unwrap();
     assert_eq!(read("report.json"), fs::read_to_string(extra).unwrap());

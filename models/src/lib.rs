@@ -2,8 +2,8 @@
 
 #![cfg(loom)]
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc as StdArc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use loom::model::Builder;
 use shmq_engine::Fences;
@@ -16,6 +16,7 @@ use shmq_engine::wait::clock::Deadline;
 /// Explores `model` completely (within `preemptions` per execution, if given), and prints how many
 /// executions that were. Panics, with the failing execution, if one fails.
 pub fn explore(name: &str, preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
+    let preemptions = preemptions.map(|bound| bound + deeper());
     let count = StdArc::new(AtomicU64::new(0));
     let seen = StdArc::clone(&count);
     let mut builder = Builder::new();
@@ -33,6 +34,11 @@ pub fn explore(name: &str, preemptions: Option<usize>, model: impl Fn() + Send +
     let bound = preemptions.map_or("unbounded".to_owned(), |n| format!("<= {n} preemptions"));
     println!("model {name}: {executions} executions, {bound}, complete");
     assert!(executions > 1, "{name} explored nothing");
+}
+
+/// `SHMQ_MODEL_DEEPER=n` adds n preemptions to every bound. It cannot take any away.
+fn deeper() -> usize {
+    std::env::var("SHMQ_MODEL_DEEPER").map_or(0, |n| n.parse().expect("a number of preemptions"))
 }
 
 /// What a model is made of.

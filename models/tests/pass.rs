@@ -15,10 +15,10 @@ fn finish(rig: &Rig, hand: &mut Hand<'_>, value: u64) {
 }
 
 /// A producer that claimed ticket 0 comes back while a consumer passes it over: its message is got
-/// once, at the old place or at a new one. Unbounded.
+/// once, at the old place or at a new one. At most 4 preemptions.
 #[test]
 fn publishing_races_passing() {
-    explore("publish || pass", None, || {
+    explore("publish || pass", Some(4), || {
         let rig = Arc::new(Rig::new(2, 4, 1));
         let consumer = {
             let rig = Arc::clone(&rig);
@@ -26,6 +26,35 @@ fn publishing_races_passing() {
         };
         assert!(rig.push(&mut rig.hand(0), 1));
         let got = consumer.join().unwrap();
+        assert_conserved(&[1], &[got, rig.drain()]);
+    });
+}
+
+/// A claimed ticket is published, passed over and taken at once, each by another: the request to pass
+/// it over must be settled by whoever takes it. At most 3 preemptions.
+#[test]
+fn publishing_races_passing_and_taking() {
+    explore("publish || pass || take", Some(3), || {
+        let rig = Arc::new(Rig::new(2, 4, 1));
+        let claimed = rig.ring().claim(&mut rig.hand(0)).unwrap().unwrap();
+        let Ok(Taken::Stalled(stalled)) = rig.ring().pop(&mut [0; 8]) else {
+            panic!("not stalled")
+        };
+        let passer = {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || rig.ring().pass(stalled).unwrap())
+        };
+        let taker = {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || rig.pop_passing(0).into_iter().collect::<Vec<_>>())
+        };
+        let (ring, mut hand) = (rig.ring(), rig.hand(0));
+        ring.fill(&claimed, &1_u64.to_ne_bytes());
+        if ring.publish(&mut hand, claimed) == Outcome::PassedOver {
+            finish(&rig, &mut hand, 1);
+        }
+        passer.join().unwrap();
+        let got = taker.join().unwrap();
         assert_conserved(&[1], &[got, rig.drain()]);
     });
 }
@@ -193,10 +222,11 @@ fn quieting_races_a_new_pass() {
     });
 }
 
-/// With one consumer, only it passes over, and `head` is a plain store. Unbounded.
+/// With one consumer, only it passes over, and `head` is a plain store. At most 3
+/// preemptions.
 #[test]
 fn a_lone_consumer_passes_over() {
-    explore("publish || pass, lone C", None, || {
+    explore("publish || pass, lone C", Some(3), || {
         let rig = Arc::new(Rig::with_roles(1, 2, 1, Role::Many, Role::One));
         let consumer = {
             let rig = Arc::clone(&rig);

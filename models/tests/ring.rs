@@ -75,16 +75,16 @@ fn one_to_two_capacity_1() {
     explore("1Px2 2Cx1 cap 1", Some(2), || conserve(Rig::new(1, 2, 1), 1, 2, 2, 1));
 }
 
-/// 1 producer x 2, 2 consumers x 1, capacity 2 of 4 slots. At most 2 preemptions.
+/// 1 producer x 2, 2 consumers x 1, capacity 2 of 4 slots. At most 1 preemption.
 #[test]
 fn one_to_two_capacity_2() {
-    explore("1Px2 2Cx1 cap 2", Some(2), || conserve(Rig::new(2, 4, 1), 1, 2, 2, 1));
+    explore("1Px2 2Cx1 cap 2", Some(1), || conserve(Rig::new(2, 4, 1), 1, 2, 2, 1));
 }
 
-/// 2 producers x 1, 2 consumers x 1, capacity 2 of 4 slots. At most 2 preemptions.
+/// 2 producers x 1, 2 consumers x 1, capacity 2 of 4 slots. At most 1 preemption.
 #[test]
 fn two_to_two() {
-    explore("2Px1 2Cx1 cap 2", Some(2), || conserve(Rig::new(2, 4, 2), 2, 1, 2, 1));
+    explore("2Px1 2Cx1 cap 2", Some(1), || conserve(Rig::new(2, 4, 2), 2, 1, 2, 1));
 }
 
 /// The one-producer mode: 1 producer x 3, 2 consumers x 2, 2 slots. At most 2 preemptions.
@@ -103,10 +103,10 @@ fn a_lone_consumer() {
     });
 }
 
-/// One producer x 3 and one consumer x 3 with plain stores only, 2 slots. Unbounded.
+/// One producer x 3 and one consumer x 3 with plain stores only, 2 slots. At most 4 preemptions.
 #[test]
 fn a_lone_pair() {
-    explore("lone Px3 lone Cx3 cap 2", None, || {
+    explore("lone Px3 lone Cx3 cap 2", Some(4), || {
         conserve(Rig::with_roles(2, 2, 1, Role::One, Role::One), 1, 3, 1, 3);
     });
 }

@@ -58,11 +58,7 @@ impl Consumer {
     ///
     /// # Errors
     /// [`PopError::Empty`] after `timeout`, never earlier.
-    pub fn pop_timeout(
-        &mut self,
-        buffer: &mut [u8],
-        timeout: Duration,
-    ) -> Result<usize, PopError> {
+    pub fn pop_timeout(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, PopError> {
         match self.try_pop(buffer) {
             Err(PopError::Empty) if !timeout.is_zero() => {
                 self.pop_until(buffer, Deadline::after(timeout))
@@ -89,8 +85,7 @@ impl Consumer {
             if deadline.is_over() {
                 return Err(PopError::Empty);
             }
-            if let Some(done) = shared.items().park(ring, deadline, || empty(attempt()))
-            {
+            if let Some(done) = shared.items().park(ring, deadline, || empty(attempt())) {
                 return done;
             }
             rested = true;
@@ -103,11 +98,7 @@ impl Consumer {
 const STALLS_MAX: u32 = 4096;
 
 #[inline(always)]
-fn try_pop(
-    shared: &Shared,
-    patience: &mut Patience,
-    buffer: &mut [u8],
-) -> Result<usize, PopError> {
+fn try_pop(shared: &Shared, patience: &mut Patience, buffer: &mut [u8]) -> Result<usize, PopError> {
     let ring = shared.ring();
     for _ in 0..STALLS_MAX {
         match ring.pop(buffer) {
@@ -127,11 +118,7 @@ fn try_pop(
 
 /// Gives a put in progress a little time, then passes it over.
 #[cold]
-fn outwait(
-    ring: &Ring<'_>,
-    patience: &mut Patience,
-    stalled: Stalled,
-) -> Result<(), PopError> {
+fn outwait(ring: &Ring<'_>, patience: &mut Patience, stalled: Stalled) -> Result<(), PopError> {
     if patience.until(|| ring.is_back(stalled)) {
         return Ok(());
     }
@@ -151,7 +138,9 @@ fn found_empty(shared: &Shared) -> PopError {
 /// One that was woken and leaves messages behind wakes the next.
 fn pass_wake_on(shared: &Shared) {
     let ring = shared.ring();
-    if ring.is_ready() && let Some(seen) = shared.items().is_wanted(ring) {
+    if ring.is_ready()
+        && let Some(seen) = shared.items().is_wanted(ring)
+    {
         shared.items().wake(ring, seen);
     }
 }

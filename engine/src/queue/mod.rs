@@ -9,10 +9,10 @@ use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+pub use crate::region::unlink;
 pub use consumer::Consumer;
 pub use options::Options;
 pub use producer::Producer;
-pub use crate::region::unlink;
 
 use crate::error::AttachError;
 use crate::layout::header::Header;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::shared::{Shared, header};
 use super::Queue;
+use super::shared::{Shared, header};
 use crate::error::{AttachError, CreateError};
 use crate::layout::geometry::{CAPACITY_MAX, Geometry, LINES_MAX, MESSAGE_MAX, Request};
 use crate::region::{Heap, Memfd, Named, Region, check_name};
@@ -141,11 +141,9 @@ fn bear(region: Region, geometry: Geometry) -> Result<Queue, CreateError> {
     })?;
     let base = region.base();
     let shared = Shared::new(region, geometry).map_err(|error| match error {
-        AttachError::Membarrier { source } => CreateError::Os {
-            call: "membarrier",
-            what: "Fences::Asymmetric".to_owned(),
-            source,
-        },
+        AttachError::Membarrier { source } => {
+            CreateError::Os { call: "membarrier", what: "Fences::Asymmetric".to_owned(), source }
+        }
         error => CreateError::Os {
             call: "attach",
             what: "a new segment".to_owned(),

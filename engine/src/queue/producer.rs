@@ -84,8 +84,7 @@ impl Producer {
             if deadline.is_over() {
                 return Err(PushError::Full);
             }
-            if let Some(done) = shared.room().park(ring, deadline, || full(attempt()))
-            {
+            if let Some(done) = shared.room().park(ring, deadline, || full(attempt())) {
                 return done;
             }
             rested = true;
@@ -94,11 +93,7 @@ impl Producer {
 }
 
 #[inline(always)]
-fn try_push(
-    shared: &Shared,
-    hand: &mut Hand<'static>,
-    message: &[u8],
-) -> Result<(), PushError> {
+fn try_push(shared: &Shared, hand: &mut Hand<'static>, message: &[u8]) -> Result<(), PushError> {
     let ring = shared.ring();
     let max = ring.shape().message_max;
     if message.len() > max {
@@ -118,7 +113,9 @@ fn try_push(
 /// One that was woken and leaves places behind wakes the next.
 fn pass_wake_on(shared: &Shared) {
     let ring = shared.ring();
-    if ring.has_places() && let Some(seen) = shared.room().is_wanted(ring) {
+    if ring.has_places()
+        && let Some(seen) = shared.room().is_wanted(ring)
+    {
         shared.room().wake(ring, seen);
     }
 }

@@ -10,8 +10,8 @@ use crate::layout::header::Header;
 use crate::region::Region;
 use crate::registry::Registry;
 use crate::ring::Ring;
-use crate::sync::fence::{self, Fences};
 use crate::sync::Word;
+use crate::sync::fence::{self, Fences};
 use crate::wait::Want;
 
 /// The segment, with borrowed views whose lifetime is its own.

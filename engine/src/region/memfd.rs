@@ -32,22 +32,19 @@ impl Memfd {
         reserve(fd.as_fd(), len, WHAT)?;
         rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
             .map_err(|errno| create_failed("fcntl(F_ADD_SEALS)", WHAT, errno))?;
-        let base =
-            map(fd.as_fd(), len).map_err(|errno| create_failed("mmap", WHAT, errno))?;
+        let base = map(fd.as_fd(), len).map_err(|errno| create_failed("mmap", WHAT, errno))?;
         Ok(Self { base, len, fd })
     }
 
     /// The one behind `fd`, if it cannot shrink and has at least `least` bytes.
     pub(crate) fn open(fd: OwnedFd, least: usize) -> Result<Self, AttachError> {
-        let stat =
-            rustix::fs::fstat(&fd).map_err(|errno| attach_failed("fstat", WHAT, errno))?;
+        let stat = rustix::fs::fstat(&fd).map_err(|errno| attach_failed("fstat", WHAT, errno))?;
         let len = super::named::usable_len(stat.st_size, least)?;
         let seals = rustix::fs::fcntl_get_seals(&fd).unwrap_or(SealFlags::empty());
         if !seals.contains(SealFlags::SHRINK) {
             return Err(AttachError::Unsealed);
         }
-        let base =
-            map(fd.as_fd(), len).map_err(|errno| attach_failed("mmap", WHAT, errno))?;
+        let base = map(fd.as_fd(), len).map_err(|errno| attach_failed("mmap", WHAT, errno))?;
         Ok(Self { base, len, fd })
     }
 
@@ -67,9 +64,8 @@ impl Memfd {
 fn map(fd: BorrowedFd<'_>, len: usize) -> rustix::io::Result<NonNull<u8>> {
     let access = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: a new mapping at an address of the kernel's choice disturbs nothing that exists.
-    let base = unsafe {
-        rustix::mm::mmap(std::ptr::null_mut(), len, access, MapFlags::SHARED, fd, 0)?
-    };
+    let base =
+        unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, access, MapFlags::SHARED, fd, 0)? };
     NonNull::new(base.cast()).ok_or(rustix::io::Errno::NOMEM)
 }
 

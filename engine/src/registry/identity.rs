@@ -119,8 +119,7 @@ mod tests {
     fn a_child_is_dead_once_it_is_over_reaped_or_not() {
         let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
         let Looked::Found(stat) = Stat::of(child.id()) else { panic!("no stat of a live child") };
-        let identity =
-            Identity { pid: child.id(), started: stat.started, world: own_world() };
+        let identity = Identity { pid: child.id(), started: stat.started, world: own_world() };
         assert!(!identity.is_dead());
         child.kill().unwrap();
         while !identity.is_dead() {

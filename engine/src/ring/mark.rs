@@ -73,8 +73,7 @@ mod tests {
 
     #[test]
     fn every_mark_survives_packing_and_grows() {
-        let states =
-            [State::Unset, State::Requested, State::Kept, State::Passed, State::Released];
+        let states = [State::Unset, State::Requested, State::Kept, State::Passed, State::Released];
         let mut last = None;
         for ticket in [0, 1, 77, (1 << 61) - 1] {
             for state in states {

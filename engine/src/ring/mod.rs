@@ -219,8 +219,7 @@ impl<'m> Ring<'m> {
     pub(crate) fn raise(&self, bit: u64) {
         let word = &self.control.attention;
         let mut seen = word.load(ATTENTION);
-        while let Err(now) =
-            word.compare_exchange(seen, attention::raised(seen, bit), RAISE, LOST)
+        while let Err(now) = word.compare_exchange(seen, attention::raised(seen, bit), RAISE, LOST)
         {
             seen = now;
         }

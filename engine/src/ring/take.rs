@@ -79,7 +79,7 @@ impl Ring<'_> {
         let len = self.length(head).load(SEEN);
         let fits = usize::try_from(len).ok().filter(|&len| len <= self.shape.message_max);
         // Otherwise overwritten since, or never valid.
-        let Some(len) = fits else { return None };
+        let len = fits?;
         let Some(out) = out.get_mut(..len) else {
             let moved = self.control.head.load(HEAD) != head;
             return if moved { None } else { Some(Taken::TooSmall { len }) };

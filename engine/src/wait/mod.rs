@@ -16,13 +16,13 @@
 //! A waker killed between publishing and waking, or a sleeper killed after being woken for a
 //! message, leave others asleep beside a message: every sleep ends after [`RECHECK_NS`] to look.
 
-pub mod clock;
-#[cfg(not(loom))]
-pub(crate) mod spin;
 #[cfg(loom)]
 pub mod bed;
 #[cfg(not(loom))]
 mod bed;
+pub mod clock;
+#[cfg(not(loom))]
+pub(crate) mod spin;
 
 use crate::layout::cells::Gate;
 use crate::order::{EPOCH, LOST, QUIET, WAKE};

@@ -52,11 +52,8 @@ impl CellReport {
         let samples: Vec<f64> = outcomes.iter().map(|outcome| outcome.time_ns).collect();
         let time = Estimate::of(&samples, seed)?;
         let ratio = reference.and_then(|ours| {
-            let within_rounds: Vec<f64> = samples
-                .iter()
-                .zip(ours)
-                .map(|(time, our)| time / our)
-                .collect();
+            let within_rounds: Vec<f64> =
+                samples.iter().zip(ours).map(|(time, our)| time / our).collect();
             Estimate::of(&within_rounds, seed)
         });
         let sum = |field: fn(&Outcome) -> u64| outcomes.iter().map(field).sum::<u64>() as f64;
@@ -80,14 +77,7 @@ impl CellReport {
             voluntary_switches_per_1000: sum(|outcome| outcome.voluntary_switches) * 1e3 / messages,
             involuntary_switches_per_1000: sum(|outcome| outcome.involuntary_switches) * 1e3
                 / messages,
-            cpus: env
-                .cpus_pinned
-                .iter()
-                .copied()
-                .cycle()
-                .zip(places)
-                .map(|(cpu, _)| cpu)
-                .collect(),
+            cpus: env.cpus_pinned.iter().copied().cycle().zip(places).map(|(cpu, _)| cpu).collect(),
             oversubscribed: cell.processes() > env.cores_allowed,
             capacity: cell.transport.capacity(cell.size),
         })

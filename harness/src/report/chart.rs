@@ -24,17 +24,9 @@ pub(crate) fn chart(report: &Report, mode: Mode, topology: Topology, title: &str
     let mut y = TOP;
     for size in report.sizes(mode, topology) {
         y += GAP + LINE;
-        let _ = writeln!(
-            body,
-            "<text class=\"size\" x=\"0\" y=\"{y:.0}\">{size} B</text>"
-        );
+        let _ = writeln!(body, "<text class=\"size\" x=\"0\" y=\"{y:.0}\">{size} B</text>");
         for transport in report.transports() {
-            let entry = report.entry(Cell {
-                transport,
-                topology,
-                size,
-                mode,
-            });
+            let entry = report.entry(Cell { transport, topology, size, mode });
             if matches!(entry, Entry::Absent) {
                 continue;
             }
@@ -58,33 +50,17 @@ pub(crate) fn chart(report: &Report, mode: Mode, topology: Topology, title: &str
 }
 
 fn row(body: &mut String, axis: &Axis, y: f64, transport: Transport, entry: &Entry<'_>) {
-    let class = if transport == Transport::Shmq {
-        "ours"
-    } else {
-        "theirs"
-    };
+    let class = if transport == Transport::Shmq { "ours" } else { "theirs" };
     let name = transport.name();
-    let _ = write!(
-        body,
-        "<g class=\"{class}\"><text x=\"12\" y=\"{y:.0}\">{name}</text>"
-    );
+    let _ = write!(body, "<g class=\"{class}\"><text x=\"12\" y=\"{y:.0}\">{name}</text>");
     let middle = y - 4.0;
     match entry {
         Entry::Measured(cell) => {
-            let tip = format!(
-                "{}: {}, {}",
-                cell.cell,
-                duration(cell.time.median),
-                ratio(cell)
-            );
+            let tip = format!("{}: {}, {}", cell.cell, duration(cell.time.median), ratio(cell));
             let _ = write!(body, "<title>{}</title>", escape(&tip));
             marks(body, axis, middle, cell);
             let label = duration(cell.time.median);
-            let _ = write!(
-                body,
-                "<text x=\"{:.0}\" y=\"{y:.0}\">{label}</text>",
-                RIGHT + 12.0
-            );
+            let _ = write!(body, "<text x=\"{:.0}\" y=\"{y:.0}\">{label}</text>", RIGHT + 12.0);
             if let Some(ratio) = cell.ratio {
                 let text = if ratio.spans_one() {
                     "≈".into()
@@ -92,18 +68,13 @@ fn row(body: &mut String, axis: &Axis, y: f64, transport: Transport, entry: &Ent
                     format!("{}×", digits(ratio.median))
                 };
                 let x = WIDTH - 4.0;
-                let _ = write!(
-                    body,
-                    "<text class=\"ratio\" x=\"{x:.0}\" y=\"{y:.0}\">{text}</text>"
-                );
+                let _ =
+                    write!(body, "<text class=\"ratio\" x=\"{x:.0}\" y=\"{y:.0}\">{text}</text>");
             }
         }
         other => {
             let text = without_number(other);
-            let _ = write!(
-                body,
-                "<text class=\"none\" x=\"{LEFT:.0}\" y=\"{y:.0}\">{text}</text>"
-            );
+            let _ = write!(body, "<text class=\"none\" x=\"{LEFT:.0}\" y=\"{y:.0}\">{text}</text>");
         }
     }
     body.push_str("</g>\n");
@@ -139,18 +110,13 @@ impl Axis {
         let group = cells.filter(|cell| (cell.cell.mode, cell.cell.topology) == (mode, topology));
         let (mut low, mut high) = (f64::INFINITY, 0.0_f64);
         for cell in group {
-            let slowest = cell
-                .percentiles
-                .map_or(cell.time.high, |trips| trips.max as f64);
+            let slowest = cell.percentiles.map_or(cell.time.high, |trips| trips.max as f64);
             low = low.min(cell.time.low);
             high = high.max(slowest).max(cell.time.high);
         }
         (low.is_finite() && low > 0.0).then(|| {
             let first = low.log10().floor() as i32;
-            Axis {
-                first,
-                last: (high.log10().ceil() as i32).max(first + 1),
-            }
+            Axis { first, last: (high.log10().ceil() as i32).max(first + 1) }
         })
     }
 
@@ -194,10 +160,7 @@ mod tests {
     #[test]
     fn decades_are_evenly_spaced() {
         let axis = Axis { first: 1, last: 3 };
-        assert_eq!(
-            [10.0, 100.0, 1000.0].map(|ns| axis.x(ns)),
-            [130.0, 375.0, 620.0]
-        );
+        assert_eq!([10.0, 100.0, 1000.0].map(|ns| axis.x(ns)), [130.0, 375.0, 620.0]);
         assert_eq!(axis.x(1e9), RIGHT);
     }
 

@@ -39,31 +39,16 @@ impl Exporter for Csv {
 
     fn serialise(&self, report: &Report) -> Result<Vec<u8>> {
         let mut writer = csv::Writer::from_writer(Vec::new());
-        let failed = |error: String| Error::Serialise {
-            format: self.format(),
-            reason: error,
-        };
+        let failed = |error: String| Error::Serialise { format: self.format(), reason: error };
         let measured = report.cells.iter().map(measured);
         let without = |cell, status, why| without_number(cell, status, why);
-        let lost = report
-            .failed
-            .iter()
-            .map(|cell| without(&cell.cell, "failed", &cell.why));
-        let missing = report
-            .unavailable
-            .iter()
-            .map(|cell| without(&cell.cell, "n/a", &cell.why));
-        writer
-            .write_record(HEADER)
-            .map_err(|error| failed(error.to_string()))?;
+        let lost = report.failed.iter().map(|cell| without(&cell.cell, "failed", &cell.why));
+        let missing = report.unavailable.iter().map(|cell| without(&cell.cell, "n/a", &cell.why));
+        writer.write_record(HEADER).map_err(|error| failed(error.to_string()))?;
         for record in measured.chain(lost).chain(missing) {
-            writer
-                .write_record(record)
-                .map_err(|error| failed(error.to_string()))?;
+            writer.write_record(record).map_err(|error| failed(error.to_string()))?;
         }
-        writer
-            .into_inner()
-            .map_err(|error| failed(error.to_string()))
+        writer.into_inner().map_err(|error| failed(error.to_string()))
     }
 }
 
@@ -73,17 +58,10 @@ fn measured(report: &CellReport) -> Vec<String> {
     record.extend([time.median, time.low, time.high].map(number));
     record.push(report.rounds.to_string());
     let ratio = report.ratio;
-    record.extend(ratio.map_or_else(blanks, |ratio| {
-        [ratio.median, ratio.low, ratio.high].map(number)
-    }));
     record.extend(
-        [
-            report.messages_per_s,
-            report.mib_per_s,
-            report.cpu_ns_per_message,
-        ]
-        .map(number),
+        ratio.map_or_else(blanks, |ratio| [ratio.median, ratio.low, ratio.high].map(number)),
     );
+    record.extend([report.messages_per_s, report.mib_per_s, report.cpu_ns_per_message].map(number));
     record.extend(report.percentiles.map_or_else(blanks, |trips| {
         [trips.p50, trips.p90, trips.p99, trips.p99_9, trips.max].map(|ns| ns.to_string())
     }));
@@ -99,20 +77,9 @@ fn without_number(cell: &Cell, status: &str, why: &str) -> Vec<String> {
 }
 
 fn key(cell: &Cell, status: &str) -> Vec<String> {
-    let Cell {
-        transport,
-        topology,
-        size,
-        mode,
-    } = cell;
+    let Cell { transport, topology, size, mode } = cell;
     let name = transport.name().to_owned();
-    vec![
-        mode.name().into(),
-        topology.to_string(),
-        size.to_string(),
-        name,
-        status.to_owned(),
-    ]
+    vec![mode.name().into(), topology.to_string(), size.to_string(), name, status.to_owned()]
 }
 
 fn number(value: f64) -> String {
@@ -135,12 +102,6 @@ mod tests {
         let mut reader = csv::Reader::from_reader(bytes.as_slice());
         let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
         assert_eq!(records.len(), 6 * 5 * 4 + 6);
-        assert_eq!(
-            records
-                .iter()
-                .filter(|record| &record[4] == "failed")
-                .count(),
-            1
-        );
+        assert_eq!(records.iter().filter(|record| &record[4] == "failed").count(), 1);
     }
 }

@@ -77,30 +77,17 @@ fn group(page: &mut String, report: &Report, mode: Mode, topology: Topology) {
 /// One line per size and transport.
 fn table(page: &mut String, report: &Report, mode: Mode, topology: Topology) {
     let headings = match mode {
-        Mode::Stream => [
-            "messages/s",
-            "MiB/s",
-            "CPU per message",
-            "switches per 1000",
-        ],
+        Mode::Stream => ["messages/s", "MiB/s", "CPU per message", "switches per 1000"],
         Mode::Rtt => ["p90", "p99", "p99.9", "max"],
     };
     page.push_str("<div class=\"wide\"><table>\n<tr>");
-    for heading in ["size", "transport", "median", "interval", "× shmq"]
-        .iter()
-        .chain(&headings)
-    {
+    for heading in ["size", "transport", "median", "interval", "× shmq"].iter().chain(&headings) {
         let _ = write!(page, "<th>{heading}</th>");
     }
     page.push_str("</tr>\n");
     for size in report.sizes(mode, topology) {
         for transport in report.transports() {
-            let entry = report.entry(Cell {
-                transport,
-                topology,
-                size,
-                mode,
-            });
+            let entry = report.entry(Cell { transport, topology, size, mode });
             if matches!(entry, Entry::Absent) {
                 continue;
             }
@@ -127,10 +114,7 @@ fn numbers(entry: &Entry<'_>) -> Vec<String> {
             format!("{:.0}", cell.messages_per_s),
             format!("{:.0}", cell.mib_per_s),
             duration(cell.cpu_ns_per_message),
-            format!(
-                "{:.2}",
-                cell.voluntary_switches_per_1000 + cell.involuntary_switches_per_1000
-            ),
+            format!("{:.2}", cell.voluntary_switches_per_1000 + cell.involuntary_switches_per_1000),
         ],
     });
     texts
@@ -159,9 +143,7 @@ fn environment(page: &mut String, report: &Report) {
     page.push_str("<section>\n<h2>Environment</h2>\n<table class=\"environment\">\n");
     let fields = serde_json::to_value(&report.env).unwrap_or_default();
     for (name, value) in fields.as_object().into_iter().flatten() {
-        let text = value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned);
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let name = name.replace('_', " ");
         let _ = writeln!(page, "<tr><th>{name}</th><td>{}</td></tr>", escape(&text));
     }
@@ -169,10 +151,7 @@ fn environment(page: &mut String, report: &Report) {
 }
 
 pub(crate) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -186,9 +165,7 @@ mod tests {
     #[test]
     fn the_page_needs_nothing_from_elsewhere() {
         let page = page();
-        for reference in [
-            "http:", "https:", "src=", "href=", "url(", "@import", "<script",
-        ] {
+        for reference in ["http:", "https:", "src=", "href=", "url(", "@import", "<script"] {
             assert!(!page.contains(reference), "{reference}");
         }
     }

@@ -36,10 +36,7 @@ mod tests {
         assert_eq!(cell["topology"], "1p1c");
         assert_eq!(cell["mode"], "stream");
         assert_eq!((&cell["size"], &cell["unit"]), (&8.into(), &"ns".into()));
-        assert_eq!(
-            (&cell["rounds"], &cell["verified"]),
-            (&3.into(), &true.into())
-        );
+        assert_eq!((&cell["rounds"], &cell["verified"]), (&3.into(), &true.into()));
         assert_eq!(cell["median"], 40.0);
         assert_eq!(cell["ratio"]["median"], 2.0);
         assert!(cell["low"].is_number() && cell["high"].is_number());

@@ -35,10 +35,8 @@ pub(crate) trait Exporter {
 
 /// Writes report.json, report.csv and report.html; returns their names for people.
 pub(crate) fn write_all(report: &Report, folder: &Path) -> Result<String> {
-    fs::create_dir_all(folder).map_err(|source| Error::Write {
-        path: folder.to_owned(),
-        source,
-    })?;
+    fs::create_dir_all(folder)
+        .map_err(|source| Error::Write { path: folder.to_owned(), source })?;
     let exporters: [&dyn Exporter; 3] = [&html::Html, &json::Json, &csv::Csv];
     let mut names = Vec::new();
     for exporter in exporters {
@@ -50,10 +48,7 @@ pub(crate) fn write_all(report: &Report, folder: &Path) -> Result<String> {
 }
 
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    fs::write(path, bytes).map_err(|source| Error::Write {
-        path: path.to_owned(),
-        source,
-    })
+    fs::write(path, bytes).map_err(|source| Error::Write { path: path.to_owned(), source })
 }
 
 pub(crate) fn json(report: &Report) -> Result<String> {
@@ -120,39 +115,23 @@ impl Report {
             }
         }
         let warnings = warnings(&env, &signs(&cells));
-        Report {
-            schema: SCHEMA,
-            env,
-            cells,
-            unavailable,
-            failed,
-            warnings,
-        }
+        Report { schema: SCHEMA, env, cells, unavailable, failed, warnings }
     }
 
     fn all_cells(&self) -> Vec<Cell> {
         let measured = self.cells.iter().map(|cell| cell.cell);
         let failed = self.failed.iter().map(|failed| failed.cell);
-        measured
-            .chain(failed)
-            .chain(self.unavailable.iter().map(|cell| cell.cell))
-            .collect()
+        measured.chain(failed).chain(self.unavailable.iter().map(|cell| cell.cell)).collect()
     }
 
     /// The tables of the report, in order.
     pub(crate) fn groups(&self) -> Vec<(Mode, Topology)> {
-        sorted(
-            self.all_cells()
-                .iter()
-                .map(|cell| (cell.mode, cell.topology)),
-        )
+        sorted(self.all_cells().iter().map(|cell| (cell.mode, cell.topology)))
     }
 
     pub(crate) fn sizes(&self, mode: Mode, topology: Topology) -> Vec<usize> {
         let cells = self.all_cells();
-        let group = cells
-            .iter()
-            .filter(|cell| (cell.mode, cell.topology) == (mode, topology));
+        let group = cells.iter().filter(|cell| (cell.mode, cell.topology) == (mode, topology));
         sorted(group.map(|cell| cell.size))
     }
 
@@ -168,11 +147,7 @@ impl Report {
             return Entry::Failed;
         }
         let unavailable = self.unavailable.iter().any(|cell| cell.cell == wanted);
-        if unavailable {
-            Entry::Unavailable
-        } else {
-            Entry::Absent
-        }
+        if unavailable { Entry::Unavailable } else { Entry::Absent }
     }
 }
 
@@ -185,15 +160,10 @@ fn sorted<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
 
 /// Per row, shmq's time in each round.
 fn reference_times(records: &[Record]) -> HashMap<Row, Vec<f64>> {
-    let ours = records
-        .iter()
-        .filter(|record| record.cell.transport == Transport::Shmq);
+    let ours = records.iter().filter(|record| record.cell.transport == Transport::Shmq);
     ours.filter_map(|record| {
         let outcomes = record.result.as_ref().ok()?;
-        Some((
-            record.cell.row(),
-            outcomes.iter().map(|outcome| outcome.time_ns).collect(),
-        ))
+        Some((record.cell.row(), outcomes.iter().map(|outcome| outcome.time_ns).collect()))
     })
     .collect()
 }
@@ -206,19 +176,9 @@ fn signs(cells: &[CellReport]) -> Signs {
     };
     let round_trips = cells.iter().filter(|cell| cell.cell.mode == Mode::Rtt);
     Signs {
-        processes_max: cells
-            .iter()
-            .map(|cell| cell.cell.processes())
-            .max()
-            .unwrap_or(0),
-        fastest_rtt_ns: round_trips
-            .map(|cell| cell.time.median)
-            .min_by(f64::total_cmp),
-        jittery: cells
-            .iter()
-            .filter(jitter)
-            .map(|cell| cell.cell.to_string())
-            .collect(),
+        processes_max: cells.iter().map(|cell| cell.cell.processes()).max().unwrap_or(0),
+        fastest_rtt_ns: round_trips.map(|cell| cell.time.median).min_by(f64::total_cmp),
+        jittery: cells.iter().filter(jitter).map(|cell| cell.cell.to_string()).collect(),
     }
 }
 
@@ -254,22 +214,10 @@ pub(crate) mod tests {
             };
             let failed = cell.transport == Transport::Tcp && cell.size == 8;
             let outcomes = [1.0, 2.0, 3.0].map(outcome).to_vec();
-            Record {
-                cell,
-                result: if failed {
-                    Err("lost".into())
-                } else {
-                    Ok(outcomes)
-                },
-            }
+            Record { cell, result: if failed { Err("lost".into()) } else { Ok(outcomes) } }
         };
         let cpus = vec![0, 1];
-        let schedule = Schedule {
-            rounds: 3,
-            seed: 1,
-            slice: Duration::from_millis(1),
-            cpus,
-        };
+        let schedule = Schedule { rounds: 3, seed: 1, slice: Duration::from_millis(1), cpus };
         let mut env = Environment::before(&schedule);
         env.command = "shmq-harness --out <b>&\"here\"".into();
         env.after();
@@ -280,11 +228,7 @@ pub(crate) mod tests {
     #[test]
     fn ratios_come_from_within_the_rounds() {
         let report = example();
-        let pipe = report
-            .cells
-            .iter()
-            .find(|cell| cell.cell.transport == Transport::Pipe)
-            .unwrap();
+        let pipe = report.cells.iter().find(|cell| cell.cell.transport == Transport::Pipe).unwrap();
         let ratio = pipe.ratio.unwrap();
         // the times differ threefold between rounds, the ratio does not
         assert_eq!((ratio.low, ratio.median, ratio.high), (2.0, 2.0, 2.0));

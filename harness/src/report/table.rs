@@ -44,10 +44,7 @@ pub(crate) fn title(report: &Report, mode: Mode, topology: Topology) -> String {
     let processes = usize::from(topology.producers) + usize::from(topology.consumers);
     let cores = report.env.cores_allowed;
     let shared = if processes > cores {
-        format!(
-            ": {processes} processes on {cores} CPU{}",
-            if cores == 1 { "" } else { "s" }
-        )
+        format!(": {processes} processes on {cores} CPU{}", if cores == 1 { "" } else { "s" })
     } else {
         String::new()
     };
@@ -65,12 +62,7 @@ fn stream_table(report: &Report, topology: Topology) -> comfy_table::Table {
     let headings = sizes.iter().map(|size| format!("{size} B"));
     table.set_header(std::iter::once(String::new()).chain(headings));
     for transport in report.transports() {
-        let places = sizes.iter().map(|&size| Cell {
-            transport,
-            topology,
-            size,
-            mode,
-        });
+        let places = sizes.iter().map(|&size| Cell { transport, topology, size, mode });
         let entries = places.map(|cell| match report.entry(cell) {
             Entry::Measured(cell) => format!("{}\n{}", time(cell), ratio(cell)),
             other => without_number(&other).into(),
@@ -97,12 +89,7 @@ fn rtt_table(report: &Report, topology: Topology) -> comfy_table::Table {
     ]);
     for size in report.sizes(mode, topology) {
         for transport in report.transports() {
-            let entry = report.entry(Cell {
-                transport,
-                topology,
-                size,
-                mode,
-            });
+            let entry = report.entry(Cell { transport, topology, size, mode });
             let mut row = vec![transport.name().to_owned(), format!("{size} B")];
             match entry {
                 Entry::Measured(cell) => {
@@ -123,9 +110,7 @@ fn rtt_table(report: &Report, topology: Topology) -> comfy_table::Table {
 
 fn empty_table() -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
-    table
-        .load_style(UTF8_HORIZONTAL_ONLY)
-        .set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
     table
 }
 
@@ -140,12 +125,7 @@ fn time(cell: &CellReport) -> String {
     let time = cell.time;
     let scale = if time.median < 9_999.5 { 1.0 } else { 1e3 };
     let bound = |ns: f64| digits(ns / scale);
-    format!(
-        "{} [{}, {}]",
-        duration(time.median),
-        bound(time.low),
-        bound(time.high)
-    )
+    format!("{} [{}, {}]", duration(time.median), bound(time.low), bound(time.high))
 }
 
 /// `24.8× [24.1, 25.9]`
@@ -197,10 +177,7 @@ pub(crate) fn reasons(report: &Report) -> Vec<(String, String)> {
             None => reasons.push((unavailable.why.clone(), vec![name])),
         }
     }
-    reasons
-        .into_iter()
-        .map(|(why, names)| (why, names.join(", ")))
-        .collect()
+    reasons.into_iter().map(|(why, names)| (why, names.join(", "))).collect()
 }
 
 #[cfg(test)]
@@ -220,10 +197,7 @@ mod tests {
             "4p4c streaming",
             "p99.9",
         ] {
-            assert!(
-                text.contains(expected),
-                "{expected:?} is missing in\n{text}"
-            );
+            assert!(text.contains(expected), "{expected:?} is missing in\n{text}");
         }
     }
 }

@@ -26,11 +26,6 @@ mod tests {
     #[test]
     fn numbers_have_three_digits() {
         let texts = [1.0, 12.54, 310.4, 9_999.0, 12_345.0, 99_990_000.0].map(duration);
-        assert_eq!(
-            texts,
-            [
-                "1.00 ns", "12.5 ns", "310 ns", "9999 ns", "12.3 µs", "100 ms"
-            ]
-        );
+        assert_eq!(texts, ["1.00 ns", "12.5 ns", "310 ns", "9999 ns", "12.3 µs", "100 ms"]);
     }
 }

@@ -124,14 +124,8 @@ impl Transport {
             Transport::Shmq | Transport::Pipe | Transport::Pipe1m => {
                 let back = self.open(size)?;
                 Ok(Duplex {
-                    ping: Channel {
-                        sender: there.sender,
-                        receiver: back.receiver,
-                    },
-                    echo: Channel {
-                        sender: back.sender,
-                        receiver: there.receiver,
-                    },
+                    ping: Channel { sender: there.sender, receiver: back.receiver },
+                    echo: Channel { sender: back.sender, receiver: there.receiver },
                 })
             }
         }
@@ -144,14 +138,8 @@ fn two_way(socket: Channel) -> Result<Duplex> {
     let ping = socket.sender.try_clone().during("dup")?;
     let echo = socket.receiver.try_clone().during("dup")?;
     Ok(Duplex {
-        ping: Channel {
-            sender: socket.sender,
-            receiver: ping,
-        },
-        echo: Channel {
-            sender: echo,
-            receiver: socket.receiver,
-        },
+        ping: Channel { sender: socket.sender, receiver: ping },
+        echo: Channel { sender: echo, receiver: socket.receiver },
     })
 }
 
@@ -177,9 +165,7 @@ fn whole_or_error(done: usize, size: usize) -> io::Result<usize> {
     if done == size {
         return Ok(done);
     }
-    Err(io::Error::other(format!(
-        "{done} bytes of a message of {size} were transferred at once"
-    )))
+    Err(io::Error::other(format!("{done} bytes of a message of {size} were transferred at once")))
 }
 
 #[cfg(test)]
@@ -187,10 +173,7 @@ mod tests {
     use super::*;
 
     fn topology(producers: u16, consumers: u16) -> Topology {
-        Topology {
-            producers,
-            consumers,
-        }
+        Topology { producers, consumers }
     }
 
     #[test]
@@ -210,12 +193,7 @@ mod tests {
             (Transport::Tcp, topology(2, 1), 8, "writers"),
             (Transport::Pipe, topology(2, 1), 16384, "PIPE_BUF"),
             (Transport::Pipe1m, topology(1, 2), 16384, "PIPE_BUF"),
-            (
-                Transport::UnixSeqpacket,
-                topology(1, 1),
-                1 << 20,
-                "send buffer",
-            ),
+            (Transport::UnixSeqpacket, topology(1, 1), 1 << 20, "send buffer"),
         ];
         for (transport, topology, size, word) in cases {
             let why = transport.unavailable(topology, size).expect("not native");
@@ -229,9 +207,6 @@ mod tests {
             assert_eq!(transport.unavailable(topology(1, 1), 16384), None);
         }
         assert_eq!(Transport::Pipe.unavailable(topology(4, 4), 4096), None);
-        assert_eq!(
-            Transport::UnixSeqpacket.unavailable(topology(4, 4), 16384),
-            None
-        );
+        assert_eq!(Transport::UnixSeqpacket.unavailable(topology(4, 4), 16384), None);
     }
 }

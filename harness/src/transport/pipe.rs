@@ -45,17 +45,11 @@ impl Link for PipeLink {
     type Receiver = PipeEnd;
 
     fn sender(fd: OwnedFd, shared: bool) -> io::Result<PipeEnd> {
-        Ok(PipeEnd {
-            file: File::from(fd),
-            shared,
-        })
+        Ok(PipeEnd { file: File::from(fd), shared })
     }
 
     fn receiver(fd: OwnedFd, shared: bool) -> io::Result<PipeEnd> {
-        Ok(PipeEnd {
-            file: File::from(fd),
-            shared,
-        })
+        Ok(PipeEnd { file: File::from(fd), shared })
     }
 }
 

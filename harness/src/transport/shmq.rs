@@ -27,9 +27,7 @@ pub(crate) fn open(size: usize) -> Result<Channel> {
         .create_anonymous()
         .map_err(other)
         .during("creating a shmq queue")?;
-    let fd = queue
-        .as_fd()
-        .expect("an anonymous queue has a file descriptor");
+    let fd = queue.as_fd().expect("an anonymous queue has a file descriptor");
     let sender = fd.try_clone_to_owned().during("dup")?;
     let receiver = fd.try_clone_to_owned().during("dup")?;
     Ok(Channel { sender, receiver })

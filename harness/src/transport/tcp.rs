@@ -20,13 +20,8 @@ pub(crate) fn open() -> Result<Channel> {
         }
     };
     sender.set_nodelay(true).during("setsockopt(TCP_NODELAY)")?;
-    receiver
-        .set_nodelay(true)
-        .during("setsockopt(TCP_NODELAY)")?;
-    Ok(Channel {
-        sender: OwnedFd::from(sender),
-        receiver: OwnedFd::from(receiver),
-    })
+    receiver.set_nodelay(true).during("setsockopt(TCP_NODELAY)")?;
+    Ok(Channel { sender: OwnedFd::from(sender), receiver: OwnedFd::from(receiver) })
 }
 
 #[derive(Debug)]

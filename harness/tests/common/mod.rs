@@ -23,8 +23,7 @@ pub(crate) fn tiny(folder: &Path, arguments: &[&str]) -> Command {
 pub(crate) fn children(parent: u32) -> Vec<u32> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|&pid| state_and_parent(pid).is_some_and(|(_, of)| of == parent))
-        .collect()
+    pids.filter(|&pid| state_and_parent(pid).is_some_and(|(_, of)| of == parent)).collect()
 }
 
 /// A worker of ours that has not ended: not gone, not a zombie, not another process by now.

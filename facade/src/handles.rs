@@ -1,0 +1,120 @@
+//! Handles of the engine, shared by the threads of a process.
+//!
+//! An engine handle is one thread's at a time; a [`Queue`](crate::Queue) is everybody's. So each
+//! operation borrows an idle handle, or attaches another, and gives it back when it is over,
+//! however it ends. A process has as many handles as it ever had operations at once.
+//!
+//! The first handle stays where it is, behind a mutex that is only ever tried, never waited for:
+//! one thread alone pays for one lock. The others are taken out of a vector, whose mutex is held
+//! for the taking out and the putting back only, never while waiting for the queue or encoding.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+/// A producer or a consumer, with room for one encoded value.
+#[derive(Debug)]
+pub(crate) struct Handle<S> {
+    pub(crate) side: S,
+    pub(crate) buffer: Box<[u8]>,
+}
+
+/// Handles of one side, in use or not.
+#[derive(Debug)]
+pub(crate) struct Handles<S> {
+    first: Mutex<Option<Handle<S>>>,
+    /// Those besides the first that are not in use.
+    idle: Mutex<Vec<Handle<S>>>,
+}
+
+impl<S> Handles<S> {
+    pub(crate) fn new() -> Self {
+        Self { first: Mutex::new(None), idle: Mutex::new(Vec::new()) }
+    }
+
+    /// An idle handle, or a new one of what `attach` makes, with a buffer of `message_max` bytes.
+    pub(crate) fn lend<E>(
+        &self,
+        message_max: usize,
+        attach: impl FnOnce() -> Result<S, E>,
+    ) -> Result<Lent<'_, S>, E> {
+        if let Some(first) = self.try_first()
+            && first.is_some()
+        {
+            return Ok(Lent(Place::First(first)));
+        }
+        let idle = self.idle().pop();
+        let handle = match idle {
+            Some(handle) => handle,
+            None => Handle { side: attach()?, buffer: vec![0; message_max].into() },
+        };
+        Ok(Lent(Place::Out { handle: Some(handle), home: self }))
+    }
+
+    /// Detaches the idle ones. Were there any?
+    pub(crate) fn detach_idle(&self) -> bool {
+        let first = self.try_first().and_then(|mut first| first.take());
+        let idle = std::mem::take(&mut *self.idle());
+        first.is_some() || !idle.is_empty()
+    }
+
+    /// The first handle's place, unless it is in use.
+    fn try_first(&self) -> Option<MutexGuard<'_, Option<Handle<S>>>> {
+        match self.first.try_lock() {
+            Ok(first) => Some(first),
+            // A value panicked while it was encoded or decoded; the handle is as good as ever.
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Handle<S>>> {
+        // Nothing that can panic happens under the lock.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A handle that is given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Lent<'h, S>(Place<'h, S>);
+
+/// Where it is, always with a handle until dropped.
+#[derive(Debug)]
+enum Place<'h, S> {
+    First(MutexGuard<'h, Option<Handle<S>>>),
+    Out { handle: Option<Handle<S>>, home: &'h Handles<S> },
+}
+
+impl<S> Deref for Lent<'_, S> {
+    type Target = Handle<S>;
+
+    fn deref(&self) -> &Handle<S> {
+        let handle = match &self.0 {
+            Place::First(first) => &**first,
+            Place::Out { handle, .. } => handle,
+        };
+        handle.as_ref().expect("lent until dropped")
+    }
+}
+
+impl<S> DerefMut for Lent<'_, S> {
+    fn deref_mut(&mut self) -> &mut Handle<S> {
+        let handle = match &mut self.0 {
+            Place::First(first) => &mut **first,
+            Place::Out { handle, .. } => handle,
+        };
+        handle.as_mut().expect("lent until dropped")
+    }
+}
+
+impl<S> Drop for Lent<'_, S> {
+    fn drop(&mut self) {
+        let Place::Out { handle, home } = &mut self.0 else {
+            return;
+        };
+        let Some(handle) = handle.take() else { return };
+        match home.try_first() {
+            Some(mut first) if first.is_none() => *first = Some(handle),
+            _ => home.idle().push(handle),
+        }
+    }
+}

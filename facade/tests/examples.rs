@@ -1,0 +1,38 @@
+//! The examples print what they are said to print.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// What an example printed. `cargo test` has built it, beside this test.
+fn run(example: &str) -> String {
+    let own = std::env::current_exe().unwrap();
+    let target: PathBuf = own.ancestors().nth(2).unwrap().join("examples");
+    let output = Command::new(target.join(example)).output().unwrap_or_else(|error| {
+        panic!("{example}: {error}; build it with cargo build --examples");
+    });
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn bounded_queue_prints_what_the_tutorial_prints() {
+    let started = Instant::now();
+    let expected = "False\n\
+                    True\n\
+                    消息列队已满,现有消息数量:3\n\
+                    消息列队已满,现有消息数量:3\n\
+                    消息1\n\
+                    消息2\n\
+                    消息3\n";
+    assert_eq!(run("bounded_queue"), expected);
+    assert!(started.elapsed() >= Duration::from_secs(2));
+}
+
+#[test]
+fn producer_consumer_moves_every_order_in_order() {
+    let wares = ["coffee", "cake", "tea"].iter().cycle();
+    let orders = (1..=10).zip(wares).map(|(number, what)| format!("order {number}: {what}\n"));
+    let expected = orders.collect::<String>() + "10 orders went from one process to the other\n";
+    assert_eq!(run("producer_consumer"), expected);
+}

@@ -1,0 +1,303 @@
+//! What one process sees of a queue: Python's semantics, errors, threads.
+
+use std::error::Error;
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize, Serializer};
+use shmq::{AttachError, CreateError, DecodeError, GetError, InheritError, PutError, Queue};
+
+const SHORT: Duration = Duration::from_millis(60);
+
+fn name(what: &str) -> String {
+    format!("facade-{}-{what}", std::process::id())
+}
+
+#[test]
+fn values_are_got_in_the_order_they_were_put() {
+    #[derive(Debug, Deserialize, PartialEq, Serialize)]
+    enum Value {
+        Nothing,
+        Pair(i8, u64),
+        Named { text: String, parts: Vec<Option<f64>> },
+    }
+    let values = || {
+        let named = Value::Named { text: "消息".to_owned(), parts: vec![None, Some(0.5)] };
+        [Value::Pair(-1, u64::MAX), Value::Nothing, named]
+    };
+    let queue = Queue::new(3).unwrap();
+    values().into_iter().for_each(|value| queue.put(value).unwrap());
+    assert_eq!(values().map(|_| queue.get().unwrap()), values());
+}
+
+#[test]
+fn qsize_empty_and_full_are_exact_at_once() {
+    for maxsize in [1, 3, 6] {
+        let queue = Queue::new(maxsize).unwrap();
+        assert_eq!(queue.maxsize(), maxsize);
+        for size in 0..maxsize {
+            assert_eq!((queue.qsize(), queue.empty(), queue.full()), (size, size == 0, false));
+            queue.put(size).unwrap();
+        }
+        assert_eq!((queue.qsize(), queue.empty(), queue.full()), (maxsize, false, true));
+        for value in 0..maxsize {
+            assert_eq!(queue.get_nowait().unwrap(), value);
+            assert_eq!(queue.qsize(), maxsize - 1 - value);
+        }
+        assert!(matches!(queue.get_nowait(), Err(GetError::Empty)));
+    }
+}
+
+#[test]
+fn values_may_take_no_bytes_at_all() {
+    let queue = Queue::builder().maxsize(2).message_max(0).create().unwrap();
+    queue.put(()).unwrap();
+    queue.get().unwrap();
+    assert!(queue.empty());
+}
+
+#[test]
+fn full_hands_the_value_back() {
+    // Neither Debug nor Clone.
+    #[derive(Serialize)]
+    struct Precious(String);
+    let queue = Queue::new(1).unwrap();
+    queue.put(Precious("first".to_owned())).unwrap();
+    let error = queue.put_nowait(Precious("second".to_owned())).unwrap_err();
+    assert!(error.is_full());
+    assert_eq!(error.to_string(), "the queue is full");
+    assert_eq!(format!("{error:?}"), "PutError { why: the queue is full, .. }");
+    assert_eq!(error.into_inner().0, "second");
+    let Err(PutError::Full(value)) = queue.put_timeout(Precious("third".to_owned()), SHORT) else {
+        panic!("the queue is full");
+    };
+    assert_eq!(value.0, "third");
+    assert_eq!(queue.qsize(), 1);
+}
+
+#[test]
+fn timeouts_are_never_early_and_zero_means_now() {
+    let queue = Queue::new(1).unwrap();
+    for timeout in [Duration::ZERO, Duration::from_millis(1), SHORT] {
+        let started = Instant::now();
+        assert!(matches!(queue.get_timeout(timeout), Err(GetError::Empty)));
+        assert!(started.elapsed() >= timeout);
+    }
+    queue.put_timeout(1, Duration::ZERO).unwrap();
+    for timeout in [Duration::ZERO, Duration::from_millis(1), SHORT] {
+        let started = Instant::now();
+        assert!(queue.put_timeout(2, timeout).unwrap_err().is_full());
+        assert!(started.elapsed() >= timeout);
+    }
+    assert_eq!(queue.get_timeout(Duration::ZERO).unwrap(), 1);
+    queue.put_timeout(3, Duration::MAX).unwrap();
+    assert_eq!(queue.get_timeout(Duration::MAX).unwrap(), 3);
+}
+
+#[test]
+fn blocked_threads_go_on() {
+    let queue = Queue::new(1).unwrap();
+    thread::scope(|scope| {
+        let getter = scope.spawn(|| queue.get().unwrap());
+        thread::sleep(SHORT);
+        queue.put(1).unwrap();
+        assert_eq!(getter.join().unwrap(), 1);
+        queue.put(2).unwrap();
+        let putter = scope.spawn(|| queue.put_timeout(3, Duration::MAX).unwrap());
+        thread::sleep(SHORT);
+        assert_eq!(queue.get().unwrap(), 2);
+        putter.join().unwrap();
+        assert_eq!(queue.get().unwrap(), 3);
+    });
+}
+
+#[test]
+fn every_value_is_got_once_by_many_threads() {
+    const THREADS: u64 = 4;
+    const EACH: u64 = 20_000;
+    let queue = Queue::new(7).unwrap();
+    let got = thread::scope(|scope| {
+        let getters: Vec<_> = (0..THREADS)
+            .map(|_| {
+                let queue = queue.clone();
+                scope.spawn(move || {
+                    let got: Vec<(u64, u64)> =
+                        std::iter::from_fn(|| queue.get().unwrap()).collect();
+                    for id in 0..THREADS {
+                        let numbers = got.iter().filter(|of| of.0 == id).map(|of| of.1);
+                        assert!(numbers.is_sorted(), "out of order");
+                    }
+                    got
+                })
+            })
+            .collect();
+        let putters = (0..THREADS).map(|id| {
+            let queue = &queue;
+            scope.spawn(move || (0..EACH).for_each(|number| queue.put(Some((id, number))).unwrap()))
+        });
+        let putters: Vec<_> = putters.collect();
+        putters.into_iter().for_each(|putter| putter.join().unwrap());
+        getters.iter().for_each(|_| queue.put(None).unwrap());
+        let mut got: Vec<_> =
+            getters.into_iter().flat_map(|getter| getter.join().unwrap()).collect();
+        got.sort_unstable();
+        got
+    });
+    let all = (0..THREADS).flat_map(|id| (0..EACH).map(move |number| (id, number)));
+    assert!(got.into_iter().eq(all));
+    assert!(queue.empty());
+}
+
+#[derive(Debug, Deserialize)]
+enum Odd {
+    Fine,
+    Unencodable,
+    Panicking,
+}
+
+impl Serialize for Odd {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Fine => serializer.serialize_unit_variant("Odd", 0, "Fine"),
+            Self::Unencodable => Err(serde::ser::Error::custom("not this one")),
+            Self::Panicking => panic!("on purpose"),
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_encoded_comes_back_and_uses_no_place() {
+    let queue = Queue::new(1).unwrap();
+    let error = queue.put(Odd::Unencodable).unwrap_err();
+    assert!(error.source().is_some_and(|source| source.source().is_some()));
+    let PutError::Encode { value: Odd::Unencodable, .. } = error else { panic!("{error}") };
+    assert!(queue.empty());
+    queue.put_nowait(Odd::Fine).unwrap();
+    // Said at once, though the queue is full.
+    assert!(matches!(queue.put(Odd::Unencodable), Err(PutError::Encode { .. })));
+    assert!(matches!(queue.get(), Ok(Odd::Fine)));
+}
+
+#[test]
+fn a_panic_while_encoding_leaves_the_handle_to_others() {
+    let queue = Queue::builder().maxsize(1).participants(1).create().unwrap();
+    for _ in 0..3 {
+        let panicked = thread::scope(|scope| scope.spawn(|| queue.put(Odd::Panicking)).join());
+        assert!(panicked.is_err());
+    }
+    queue.put_nowait(Odd::Fine).unwrap();
+}
+
+#[test]
+fn values_fit_up_to_message_max() {
+    let queue = Queue::builder().maxsize(1).message_max(8).create().unwrap();
+    assert_eq!(queue.message_max(), 8);
+    // A byte for the length.
+    queue.put(vec![7_u8; 7]).unwrap();
+    assert_eq!(queue.get().unwrap(), [7; 7]);
+    let error = queue.put(vec![8; 8]).unwrap_err();
+    assert!(error.to_string().contains("takes 9 bytes and message_max is 8"), "{error}");
+    let PutError::TooLarge { value, len: 9, max: 8 } = error else { panic!("{error}") };
+    assert_eq!(value, [8; 8]);
+    assert!(queue.empty());
+    assert_eq!(Queue::<()>::new(1).unwrap().message_max(), 1024);
+}
+
+#[test]
+fn what_is_no_value_is_taken_and_told() {
+    let name = name("decode");
+    let bytes = Queue::<(u8, u8)>::builder().maxsize(2).create_named(&name).unwrap();
+    let flags = Queue::<(bool, bool)>::open(&name).unwrap();
+    let short = Queue::<u8>::open(&name).unwrap();
+    bytes.put((7, 7)).unwrap();
+    bytes.put((1, 1)).unwrap();
+    let Err(GetError::Decode { source: DecodeError::Malformed { .. } }) = flags.get() else {
+        panic!("7 is no truth value");
+    };
+    let error = short.get().unwrap_err();
+    let GetError::Decode { source: DecodeError::Trailing { extra: 1, len: 2 } } = error else {
+        panic!("{error}");
+    };
+    assert!(bytes.empty());
+}
+
+#[test]
+fn unbounded_is_refused_with_a_remedy() {
+    for error in [Queue::<u8>::new(0), Queue::builder().create()].map(Result::unwrap_err) {
+        assert!(matches!(error, CreateError::Unbounded));
+        assert!(error.to_string().ends_with("use a maxsize of at least 1"), "{error}");
+    }
+    let error = Queue::<u8>::new(usize::MAX).unwrap_err();
+    assert!(error.to_string().starts_with("maxsize is 18446744073709551615; "), "{error}");
+}
+
+#[test]
+fn one_participant_may_put_and_get_in_turn() {
+    let queue = Queue::builder().maxsize(1).participants(1).create().unwrap();
+    for value in 0..3 {
+        queue.put(value).unwrap();
+        assert_eq!(queue.get().unwrap(), value);
+    }
+}
+
+#[test]
+fn one_participant_too_many_is_told() {
+    static BEGUN: Barrier = Barrier::new(2);
+    static TOLD: Barrier = Barrier::new(2);
+    /// Takes its time to encode.
+    #[derive(Debug, Deserialize)]
+    struct Slow;
+    impl Serialize for Slow {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            BEGUN.wait();
+            TOLD.wait();
+            serializer.serialize_unit_struct("Slow")
+        }
+    }
+    let queue = Queue::builder().maxsize(1).participants(1).create().unwrap();
+    thread::scope(|scope| {
+        let putter = scope.spawn(|| queue.put(Slow));
+        BEGUN.wait();
+        let put = queue.put(Slow);
+        let got = queue.get_nowait();
+        TOLD.wait();
+        putter.join().unwrap().unwrap();
+        let crowded = |source: &AttachError| matches!(source, AttachError::Crowded { lines: 1 });
+        assert!(
+            matches!(put, Err(PutError::Attach { value: Slow, ref source }) if crowded(source))
+        );
+        assert!(matches!(got, Err(GetError::Attach { ref source }) if crowded(source)));
+    });
+    queue.get_nowait().unwrap();
+}
+
+#[test]
+fn a_name_is_taken_opened_and_gone_with_its_creator() {
+    let name = name("named");
+    assert!(matches!(Queue::<u8>::open(&name), Err(AttachError::NotFound { .. })));
+    let queue = Queue::<u8>::builder().maxsize(2).create_named(&name).unwrap();
+    assert!(Queue::<u8>::builder().maxsize(2).create_named(&name).is_err());
+    let opened = Queue::<u8>::open(&name).unwrap();
+    assert_eq!((opened.name(), opened.maxsize()), (Some(&*name), 2));
+    opened.put(1).unwrap();
+    assert_eq!(queue.get().unwrap(), 1);
+    drop(queue.clone());
+    assert!(Queue::<u8>::open(&name).is_ok());
+    drop(queue);
+    assert!(matches!(Queue::<u8>::open(&name), Err(AttachError::NotFound { .. })));
+    opened.put(2).unwrap();
+    assert!(matches!(shmq::unlink(&name), Err(AttachError::NotFound { .. })));
+}
+
+#[test]
+fn queues_and_errors_go_from_thread_to_thread() {
+    fn travels<E: Send + Sync + 'static>() {}
+    fn is_error<E: Error + Send + Sync + 'static>() {}
+    // A queue holds bytes: it travels even where its values do not.
+    travels::<Queue<std::rc::Rc<u8>>>();
+    is_error::<CreateError>();
+    is_error::<PutError<Vec<u8>>>();
+    is_error::<GetError>();
+    is_error::<InheritError>();
+}

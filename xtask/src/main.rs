@@ -1,0 +1,60 @@
+//! The project's own commands. `cargo xtask test` is all there is to run before a commit.
+
+mod bench;
+mod command;
+mod fuzz;
+mod leftovers;
+mod loom;
+mod model;
+mod mutants;
+mod table;
+mod test;
+#[cfg(test)]
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use workspace::Workspace;
+
+/// Tests, models, fuzzers and benchmarks of shmq.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Runs everything: tests (debug and release), models, fuzzers, benchmarks once, leftovers.
+    Test(test::Args),
+    /// Explores the loom models, under a patched loom that is prepared first.
+    Model(model::Args),
+    /// Breaks the protocol, one mutant at a time, and shows which model notices.
+    Mutants(mutants::Args),
+    /// Runs the libFuzzer targets on the stable toolchain.
+    Fuzz(fuzz::Args),
+    /// Measures single operations with criterion.
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    let task = Cli::parse().task;
+    let done = Workspace::find().and_then(|workspace| match &task {
+        Task::Test(args) => test::run(&workspace, args),
+        Task::Model(args) => model::run(&workspace, args),
+        Task::Mutants(args) => mutants::run(&workspace, args),
+        Task::Fuzz(args) => fuzz::run(&workspace, args),
+        Task::Bench(args) => bench::run(&workspace, args),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
