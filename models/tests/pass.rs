@@ -87,14 +87,13 @@ fn a_late_writer_beside_the_next_lap() {
             let mut hand = rig.hand(1);
             // Ticket 0: claimed and passed over; its producer is "stopped" here.
             let ring = rig.ring();
-            let stalled = ring.claim(&mut hand).unwrap().unwrap();
+            let _stopped = ring.claim(&mut hand).unwrap().unwrap();
             assert_eq!(rig.pop(), None);
             // Ticket 1, in the other slot, is put and taken: the next ticket falls on slot 0.
             let mut other = rig.hand(0);
             assert!(rig.push(&mut other, 0));
             assert_eq!(rig.pop(), Some(0));
             // The announcement of line 1 stands; the thread below goes on from the claim.
-            std::mem::forget(stalled);
         }
         let late = {
             let rig = Arc::clone(&rig);
@@ -128,7 +127,7 @@ fn the_last_of_two_late_writers_releases() {
         let rig = Arc::new(Rig::new(1, 2, 3));
         let ring = rig.ring();
         // Ticket 0 by line 1: claimed, passed over.
-        std::mem::forget(ring.claim(&mut rig.hand(1)).unwrap().unwrap());
+        let _stopped = ring.claim(&mut rig.hand(1)).unwrap().unwrap();
         assert_eq!(rig.pop(), None);
         // Ticket 1 is put and taken by line 0.
         let mut hand = rig.hand(0);
@@ -136,7 +135,7 @@ fn the_last_of_two_late_writers_releases() {
         assert_eq!(rig.pop(), Some(0));
         // Ticket 2 by line 2 is claimed and stopped before it looks at the mark; consumers pass it
         // over, for its slot rests.
-        std::mem::forget(ring.claim_without_looking(&mut rig.hand(2)));
+        let _stopped = ring.claim_without_looking(&mut rig.hand(2));
         assert!(matches!(ring.pop(&mut [0; 8]), Ok(Taken::Stalled(_))));
         assert_eq!(rig.pop(), None);
         let late = [(1, 0), (2, 2)].map(|(line, ticket)| {
@@ -201,7 +200,7 @@ fn quieting_races_a_new_pass() {
     explore("quiet || pass", Some(2), || {
         let rig = Arc::new(Rig::new(2, 4, 2));
         let ring = rig.ring();
-        std::mem::forget(ring.claim(&mut rig.hand(1)).unwrap().unwrap());
+        let _stopped = ring.claim(&mut rig.hand(1)).unwrap().unwrap();
         assert_eq!(rig.pop(), None);
         let late = {
             let rig = Arc::clone(&rig);

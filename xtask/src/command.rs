@@ -104,19 +104,20 @@ impl Command {
     pub(crate) fn watch(mut self) -> (Result<()>, Vec<String>) {
         self.announce();
         self.inner.stdout(Stdio::piped());
-        self.follow(|child| child.stdout.take(), std::io::stdout())
+        self.follow(|child| child.stdout.take(), |_| false, std::io::stdout())
     }
 
-    /// Runs it, shows its output as it comes, and gives that of standard error.
-    pub(crate) fn watch_errors(mut self) -> (Result<()>, Vec<String>) {
+    /// The same for standard error. Lines that are noise are not shown.
+    pub(crate) fn watch_errors(mut self, noise: fn(&str) -> bool) -> (Result<()>, Vec<String>) {
         self.announce();
         self.inner.stderr(Stdio::piped());
-        self.follow(|child| child.stderr.take(), std::io::stderr())
+        self.follow(|child| child.stderr.take(), noise, std::io::stderr())
     }
 
     fn follow<P: Read>(
         mut self,
         pipe: impl FnOnce(&mut process::Child) -> Option<P>,
+        noise: fn(&str) -> bool,
         mut ours: impl Write,
     ) -> (Result<()>, Vec<String>) {
         let mut lines = Vec::new();
@@ -126,9 +127,12 @@ impl Command {
             let mut pipe = BufReader::new(pipe(&mut child).context("the output is piped")?);
             let mut line = Vec::new();
             while pipe.read_until(b'\n', &mut line)? > 0 {
-                // Nobody may read us any more; the command goes on.
-                _ = ours.write_all(&line).and_then(|()| ours.flush());
-                lines.push(String::from_utf8_lossy(&line).trim_end().to_owned());
+                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                if !noise(&text) {
+                    // Nobody may read us any more; the command goes on.
+                    _ = ours.write_all(&line).and_then(|()| ours.flush());
+                }
+                lines.push(text);
                 line.clear();
             }
             let status = child.wait()?;

@@ -103,7 +103,7 @@ fn fuzz(workspace: &Workspace, target: &str, program: Command, seconds: u64) -> 
         .arg(format!("-max_total_time={seconds}"))
         // Of one input, in seconds; half of the memory of a small machine, in MiB.
         .args(["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"])
-        .watch_errors();
+        .watch_errors(is_noise);
     if let Err(error) = done {
         let Some(input) = newest(&artifacts, start)? else {
             return Err(error);
@@ -126,6 +126,11 @@ fn fuzz(workspace: &Workspace, target: &str, program: Command, seconds: u64) -> 
          {inputs} inputs in the corpus, no crash"
     );
     Ok(())
+}
+
+/// Lines of libFuzzer's, by the hundred, about single inputs.
+fn is_noise(line: &str) -> bool {
+    ["\tNEW ", "\tREDUCE ", "# Uses: "].iter().any(|part| line.contains(part))
 }
 
 /// The latest input written since `start`.
