@@ -42,7 +42,7 @@ pub enum CreateError {
         why: &'static str,
     },
     /// Somebody has a segment of that name.
-    #[error("a segment named {name:?} exists; open it, or remove it with shmq_engine::unlink")]
+    #[error("a segment named {name:?} exists; open it, or remove it with unlink")]
     Exists {
         /// The name.
         name: String,

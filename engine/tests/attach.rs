@@ -145,6 +145,24 @@ fn random_bytes_never_panic() {
     }
 }
 
+/// A ticket claimed and not published, under a mark that contradicts it: corrupt, at once.
+#[test]
+fn a_mark_that_contradicts_its_slot_is_corrupt() {
+    const TAIL: usize = 256 / 8;
+    const MARKS: usize = (1024 + 2 * 128) / 8;
+    // Slot 2 is the first without a message.
+    let beyond = (1 << 40 | 2) << 3;
+    for mark in [2 << 3 | 2, beyond, beyond | 2, beyond | 3] {
+        let bytes = with_word(with_word(segment(), TAIL, 3), MARKS + 2 * 2, mark);
+        let queue = Queue::from_fd(sealed(&bytes)).unwrap();
+        let mut consumer = queue.consumer().unwrap();
+        let mut buffer = [0; 48];
+        assert_eq!(consumer.try_pop(&mut buffer), Ok(3));
+        assert_eq!(consumer.try_pop(&mut buffer), Ok(3));
+        assert_eq!(consumer.try_pop(&mut buffer), Err(PopError::Corrupt), "mark {mark:#x}");
+    }
+}
+
 fn name(of: &str) -> String {
     format!("engine-test-{of}-{}", std::process::id())
 }

@@ -93,8 +93,10 @@ fn child() {
         fill(&mut message, id, n);
         producer.push(&message).unwrap();
     }
-    while count == 0 {
-        thread::park();
+    if count == 0 {
+        loop {
+            thread::park();
+        }
     }
 }
 

@@ -20,8 +20,8 @@ const _: () = assert!(ROLES_AT + 2 * WORD <= LINES_AT);
 
 /// The most messages a queue may hold.
 pub(crate) const CAPACITY_MAX: usize = 1 << 30;
-/// The longest message a slot may hold, in bytes.
-pub(crate) const MESSAGE_MAX: usize = 1 << 30;
+/// The longest message a slot may hold, in bytes: one that is written within the longest patience.
+pub(crate) const MESSAGE_MAX: usize = 1 << 24;
 /// The most participants.
 pub(crate) const LINES_MAX: usize = 4096;
 

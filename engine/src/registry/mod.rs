@@ -1,6 +1,6 @@
 //! Who is attached: lines of the header, claimed by CAS, each with an identity.
 //!
-//! A line's state is `{pid, generation, side, phase}`. Only LIVE lines carry an identity that can
+//! A line's state is `{pid, generation, line, side, phase}`, unlike that of any other line. Only LIVE lines carry an identity that can
 //! be tested; JOINING and REAPING are short, and count as alive: a participant killed inside them
 //! costs its line, nothing else.
 
@@ -8,6 +8,7 @@ mod identity;
 
 use crate::error::AttachError;
 use crate::layout::cells::Line;
+use crate::layout::geometry::LINES_MAX;
 use crate::order::{ANNOUNCE, IDENTITY, LOST, OCCUPANT, OCCUPY, SCAN};
 use crate::ring::{Ring, Role};
 use crate::sync::Word;
@@ -35,7 +36,8 @@ const JOINING: u64 = 1;
 const LIVE: u64 = 2;
 const REAPING: u64 = 3;
 
-/// `{pid, generation, side, phase}` as `pid << 32 | generation << 8 | side << 4 | phase`.
+/// `{pid, generation, line, side, phase}` as
+/// `pid << 32 | generation << 20 | line << 8 | side << 4 | phase`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct State(u64);
 
@@ -52,10 +54,17 @@ impl State {
         Self(self.0 & !0xf | phase)
     }
 
-    /// The same line, a generation on, taken by `pid`.
-    fn taken(self, pid: u32, side: Side) -> Self {
-        let generation = (self.0 >> 8).wrapping_add(1) & 0xff_ffff;
-        Self(u64::from(pid) << 32 | generation << 8 | (side as u64) << 4 | JOINING)
+    /// Line `at`, a generation on, taken by `pid`.
+    fn taken(self, at: usize, pid: u32, side: Side) -> Self {
+        const { assert!(LINES_MAX <= 1 << 12, "a line's number has 12 bits") };
+        let generation = (self.0 >> 20).wrapping_add(1) & 0xfff;
+        let who = u64::from(pid) << 32 | generation << 20;
+        Self(who | (at as u64) << 8 | (side as u64) << 4 | JOINING)
+    }
+
+    /// Which line it is the state of.
+    fn line(self) -> usize {
+        (self.0 >> 8) as usize & 0xfff
     }
 }
 
@@ -102,12 +111,12 @@ impl<'m> Registry<'m> {
 
     fn occupy(self, side: Side) -> Option<Seat<'m>> {
         let own = Identity::own();
-        self.lines.iter().find_map(|line| {
+        self.lines.iter().enumerate().find_map(|(at, line)| {
             let seen = State(line.state.load(OCCUPANT));
             if seen.phase() != VACANT {
                 return None;
             }
-            let joining = seen.taken(own.pid, side);
+            let joining = seen.taken(at, own.pid, side);
             line.state.compare_exchange(seen.0, joining.0, OCCUPY, LOST).ok()?;
             line.started.store(own.started, IDENTITY);
             line.world.store(own.world, IDENTITY);
@@ -141,12 +150,11 @@ impl<'m> Registry<'m> {
         line.state.compare_exchange(reaping.0, reaping.with(VACANT).0, OCCUPY, LOST).is_ok()
     }
 
-    /// The live or unknown participant that `state` named, if it is still that one.
-    fn holder(self, state: State) -> Option<&'m Line> {
-        self.lines.iter().find(|line| {
-            let now = State(line.state.load(OCCUPANT));
-            now == state && !is_dead(line, now)
-        })
+    /// Is the participant that `state` names still that one, and not certainly dead?
+    fn holds(self, state: State) -> bool {
+        self.lines
+            .get(state.line())
+            .is_some_and(|line| State(line.state.load(OCCUPANT)) == state && !is_dead(line, state))
     }
 }
 
@@ -172,7 +180,7 @@ impl<'m> Seat<'m> {
         let sole = &self.registry.soles[self.side as usize];
         loop {
             let seen = sole.load(OCCUPANT);
-            if seen != 0 && self.registry.holder(State(seen)).is_some() {
+            if seen != 0 && self.registry.holds(State(seen)) {
                 return Err(AttachError::Taken {
                     role: Role::One,
                     side: self.side.name(),

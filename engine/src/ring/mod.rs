@@ -9,12 +9,12 @@
 //! `tail` is the next ticket to claim, `head` the next to take; ticket t lives in slot t mod slots.
 //! A slot is `{seq, length, payload}`; `seq == t + 1` says that the message of t is complete.
 //!
-//! **Put** ([`put`]): announce t in my line, claim it (CAS `tail`), store the payload, publish with
-//! a plain release store of `seq`. **Take** ([`take`]): at `head == h`, when `seq == h + 1`, copy
+//! **Put** (`put`): announce t in my line, claim it (CAS `tail`), store the payload, publish with
+//! a plain release store of `seq`. **Take** (`take`): at `head == h`, when `seq == h + 1`, copy
 //! the payload out *first*, then CAS `head`. If that succeeds the copy is good, for nobody may
 //! overwrite slot h before `head` has passed h. A consumer leaves nothing half done.
 //!
-//! **Pass** ([`pass`]): a claimed ticket that is not published in time is passed over, whether its
+//! **Pass** (`pass`): a claimed ticket that is not published in time is passed over, whether its
 //! producer is slow, stopped or dead. The passer marks it REQUESTED, raises the skip bit of the
 //! attention word, makes a heavy fence and looks at `seq` again. Still unpublished: REQUESTED →
 //! PASSED, and `head` moves on. The other side of that fence pair is the light fence of whoever

@@ -148,6 +148,11 @@ impl Ring<'_> {
             self.advance(head);
             return None;
         }
+        // Kept: published by now. A later ticket: `head` has moved. Either is seen next time.
+        let settled = marked.ticket == head && marked.state == State::Kept;
+        if settled || marked.ticket > head {
+            return None;
+        }
         Some(Taken::Stalled(Stalled { ticket: head }))
     }
 }

@@ -46,6 +46,11 @@ impl Spin {
     }
 }
 
+/// The most cycles that a put in progress is waited for at first.
+const LEAST_MAX: u64 = 1 << 20;
+/// How often that doubles.
+const DOUBLINGS_MAX: u32 = 8;
+
 /// How long a put in progress is waited for before it is passed over.
 ///
 /// A bounded number of own steps. It doubles with every ticket passed over in a row, so that a
@@ -57,15 +62,16 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// Some four times what copying such a message takes.
+    /// Some four times what copying such a message takes; for the largest less, and they rely on
+    /// the doubling.
     pub(crate) fn for_messages_of(bytes: usize) -> Self {
-        Self { least: 3_000 + 4 * bytes as u64, in_a_row: 0 }
+        Self { least: (3_000 + 4 * bytes as u64).min(LEAST_MAX), in_a_row: 0 }
     }
 
     /// Looks until `found`, or patience ends. Was it found?
     pub(crate) fn until(&mut self, found: impl Fn() -> bool) -> bool {
         let found = look(self.least << self.in_a_row, &found);
-        self.in_a_row = if found { 0 } else { (self.in_a_row + 1).min(8) };
+        self.in_a_row = if found { 0 } else { (self.in_a_row + 1).min(DOUBLINGS_MAX) };
         found
     }
 }
