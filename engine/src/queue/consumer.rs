@@ -8,7 +8,7 @@ use crate::error::{AttachError, PopError};
 use crate::registry::{Seat, Side};
 use crate::ring::{Ring, Stalled, Taken};
 use crate::wait::clock::Deadline;
-use crate::wait::spin::{Patience, Spin};
+use crate::wait::spin::{PAUSE, Patience, Spin};
 
 /// Gets messages. One thread uses it at a time; each thread attaches its own.
 ///
@@ -48,10 +48,13 @@ impl Consumer {
     /// [`PopError`], but not [`PopError::Empty`].
     #[inline]
     pub fn pop(&mut self, buffer: &mut [u8]) -> Result<usize, PopError> {
-        match self.try_pop(buffer) {
-            Err(PopError::Empty) => self.pop_until(buffer, Deadline::NEVER),
-            done => done,
+        if self.shared.ring().is_ready() {
+            match self.try_pop(buffer) {
+                Err(PopError::Empty) => {}
+                done => return done,
+            }
         }
+        self.pop_until(buffer, Deadline::NEVER)
     }
 
     /// Gets the next message, waiting for one no longer than `timeout`.
@@ -67,6 +70,8 @@ impl Consumer {
         }
     }
 
+    /// Looks at the slot alone for a while: asking `tail`, as `try_pop` does before it says Empty,
+    /// would take its line from the producers for every message that they are about to put.
     #[cold]
     fn pop_until(&mut self, buffer: &mut [u8], deadline: Deadline) -> Result<usize, PopError> {
         let Self { shared, patience, spin, .. } = self;
@@ -75,7 +80,7 @@ impl Consumer {
         let empty = |tried| if tried == Err(PopError::Empty) { None } else { Some(tried) };
         let mut rested = false;
         loop {
-            let worth_it = spin.until(deadline, || ring.is_ready()) || rested;
+            let worth_it = spin.until(deadline, PAUSE, || ring.is_ready()) || rested;
             if worth_it && let Some(done) = empty(attempt()) {
                 if rested {
                     pass_wake_on(shared);

@@ -8,7 +8,7 @@ use crate::error::{AttachError, PushError};
 use crate::registry::{Seat, Side};
 use crate::ring::{Hand, Pushed};
 use crate::wait::clock::Deadline;
-use crate::wait::spin::Spin;
+use crate::wait::spin::{self, Spin};
 
 /// Puts messages. One thread uses it at a time; each thread attaches its own.
 ///
@@ -72,9 +72,10 @@ impl Producer {
         let ring = shared.ring();
         let mut attempt = || try_push(shared, hand, message);
         let full = |tried| if tried == Err(PushError::Full) { None } else { Some(tried) };
+        let pause = spin::pause_for_room(ring.shape().capacity);
         let mut rested = false;
         loop {
-            let worth_it = spin.until(deadline, || ring.has_places()) || rested;
+            let worth_it = spin.until(deadline, pause, || ring.has_places()) || rested;
             if worth_it && let Some(done) = full(attempt()) {
                 if rested {
                     pass_wake_on(shared);

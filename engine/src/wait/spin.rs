@@ -6,7 +6,9 @@ use super::clock::{Deadline, cycles};
 
 /// Cycles between two looks at a line that somebody else is about to write: looking more often
 /// takes the line from them.
-const PAUSE: u64 = 60;
+pub(crate) const PAUSE: u64 = 60;
+/// The most cycles between two looks at `head` by a producer that found the queue full.
+const ROOM_PAUSE_MAX: u64 = 3_000;
 /// Cycles of looking before the CPU is offered to others.
 const SPIN: u64 = 6_000;
 /// How often the CPU is offered before sleeping.
@@ -25,10 +27,15 @@ pub(crate) struct Spin {
 }
 
 impl Spin {
-    /// Looks until `found`, the deadline, or patience ends. Was it found?
-    pub(crate) fn until(&mut self, deadline: Deadline, found: impl Fn() -> bool) -> bool {
+    /// Looks every `pause` cycles until `found`, the deadline, or patience ends. Was it found?
+    pub(crate) fn until(
+        &mut self,
+        deadline: Deadline,
+        pause: u64,
+        found: impl Fn() -> bool,
+    ) -> bool {
         let try_it = self.vain < VAIN_MAX || self.vain.is_multiple_of(VAIN_MAX);
-        if try_it && look(SPIN, &found) {
+        if try_it && look(SPIN, pause, &found) {
             self.vain = 0;
             return true;
         }
@@ -70,25 +77,41 @@ impl Patience {
 
     /// Looks until `found`, or patience ends. Was it found?
     pub(crate) fn until(&mut self, found: impl Fn() -> bool) -> bool {
-        let found = look(self.least << self.in_a_row, &found);
+        let found = look(self.least << self.in_a_row, PAUSE, &found);
         self.in_a_row = if found { 0 } else { (self.in_a_row + 1).min(DOUBLINGS_MAX) };
         found
     }
 }
 
-/// Looks for so many cycles.
-fn look(patience: u64, found: &impl Fn() -> bool) -> bool {
+/// How long a producer leaves `head` alone between two looks.
+///
+/// A queue stays full while producers are faster. Were each to take the first place it sees, it
+/// would ask for `head` once a message, and take its line from the consumers each time. So they get
+/// the time to make some eighth of the places free; with few places, hardly any.
+pub(crate) fn pause_for_room(capacity: u64) -> u64 {
+    capacity.saturating_mul(4).clamp(PAUSE, ROOM_PAUSE_MAX)
+}
+
+/// Looks for so many cycles, every `pause` of them: at once first, unless pauses are long.
+fn look(patience: u64, pause: u64, found: &impl Fn() -> bool) -> bool {
     let start = cycles();
+    if pause > PAUSE {
+        rest(pause);
+    }
     loop {
-        let looked = cycles();
         if found() {
             return true;
         }
-        if looked.wrapping_sub(start) > patience {
+        if cycles().wrapping_sub(start) > patience {
             return false;
         }
-        while cycles().wrapping_sub(looked) < PAUSE {
-            core::hint::spin_loop();
-        }
+        rest(pause);
+    }
+}
+
+fn rest(pause: u64) {
+    let start = cycles();
+    while cycles().wrapping_sub(start) < pause {
+        core::hint::spin_loop();
     }
 }
