@@ -195,6 +195,12 @@ pub enum PushError {
     /// The kernel refuses membarrier, which it granted when this process attached.
     #[error("membarrier is refused since; create the queue with Fences::Full")]
     Refused,
+    /// The handle came through `fork`, and this process cannot have a place of its own.
+    #[error(
+        "a handle that came through fork cannot attach here: all participants are attached, or the \
+         side is exclusive and taken; Queue::producer and Queue::consumer say which"
+    )]
+    Forked,
 }
 
 /// Why no message was got.
@@ -216,4 +222,10 @@ pub enum PopError {
     /// The kernel refuses membarrier, which it granted when this process attached.
     #[error("membarrier is refused since; create the queue with Fences::Full")]
     Refused,
+    /// The handle came through `fork`, and this process cannot have a place of its own.
+    #[error(
+        "a handle that came through fork cannot attach here: all participants are attached, or the \
+         side is exclusive and taken; Queue::producer and Queue::consumer say which"
+    )]
+    Forked,
 }

@@ -24,9 +24,12 @@
 //! named, or on the heap for the threads of one process. A [`Queue`] makes [`Producer`]s and
 //! [`Consumer`]s, one for each thread that uses it.
 //!
+//! A handle that comes through `fork` attaches anew at its first use in the child, which never
+//! touches its parent's place in the queue. What a killed participant held is given back by whoever
+//! meets it, or at once by [`Queue::recover`].
+//!
 //! # Not yet
-//! A handle does not survive `fork` without `exec`: attach anew in the child. Messages are at most
-//! `message_max` bytes, chosen at creation.
+//! Messages are at most `message_max` bytes, chosen at creation.
 //!
 //! [`ring`], [`wait`], [`layout`], [`sync`] and [`order`] are public for model checkers and for
 //! embedding the protocol over other memory; they change without notice.
@@ -40,6 +43,8 @@ compile_error!("shmq needs 64-bit pointers: segments may be larger than a 32-bit
 #[cfg(not(loom))]
 mod error;
 pub mod layout;
+#[cfg(not(loom))]
+mod lineage;
 pub mod order;
 #[cfg(not(loom))]
 mod queue;
@@ -54,6 +59,6 @@ pub mod wait;
 #[cfg(not(loom))]
 pub use error::{AttachError, CreateError, PopError, PushError};
 #[cfg(not(loom))]
-pub use queue::{Consumer, Options, Producer, Queue, unlink};
+pub use queue::{Consumer, Options, Producer, Queue, Recovered, unlink};
 pub use ring::Role;
 pub use sync::fence::Fences;

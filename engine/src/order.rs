@@ -120,15 +120,20 @@ rows! {
     LOST = Relaxed;
 
     // ---- registry -----------------------------------------------------------------------------
-    /// state of a participant's line or of a role, AcqRel: the identity beside it.
-    /// Pairs with [`OCCUPANT`].
+    /// every change of who occupies a line, holds a role, or of the list of worlds (always a CAS),
+    /// AcqRel: the list entry that the occupant refers to is visible, and who leaves has stored all
+    /// that it will. Pairs with [`OCCUPANT`].
     OCCUPY = AcqRel;
-    /// load of such a state, Acquire. Pairs with [`OCCUPY`].
+    /// load of such a word, Acquire: who sees a line vacant sees its last occupant's stores, and a
+    /// later occupant's announcement comes later. Pairs with [`OCCUPY`].
     OCCUPANT = Acquire;
-    /// identity words, Relaxed: ordered by [`OCCUPY`]/[`OCCUPANT`].
-    IDENTITY = Relaxed;
+    /// which copy of a forked process this is, Relaxed: a number that guards nothing; fork orders by
+    /// itself.
+    LINEAGE = Relaxed;
 
     // ---- birth of a segment -------------------------------------------------------------------
+    /// header words, Relaxed: ordered by [`BEAR`]/[`BORN`].
+    HEADER = Relaxed;
     /// the magic, stored last, Release: the whole header is visible. Pairs with [`BORN`].
     BEAR = Release;
     /// load of the magic, Acquire. Pairs with [`BEAR`].

@@ -17,6 +17,13 @@ pub struct Word(AtomicU64);
 
 impl Word {
     /// A word that holds `value`.
+    #[cfg(not(loom))]
+    pub const fn new(value: u64) -> Self {
+        Self(AtomicU64::new(value))
+    }
+
+    /// A word that holds `value`: not const, for loom's know who made them.
+    #[cfg(loom)]
     pub fn new(value: u64) -> Self {
         Self(AtomicU64::new(value))
     }
@@ -40,6 +47,13 @@ impl Word {
         lost: Order,
     ) -> Result<u64, u64> {
         self.0.compare_exchange(old, new, won.get(), lost.get())
+    }
+}
+
+#[cfg(not(loom))]
+impl Word {
+    pub(crate) fn fetch_add(&self, by: u64, order: Order) -> u64 {
+        self.0.fetch_add(by, order.get())
     }
 }
 

@@ -115,12 +115,12 @@ enum Value {
         above: u8,
         below: u8,
     },
-    /// A participant's state: its process is us, init, or nobody.
+    /// Who occupies a line: its process is us, init, or nobody.
     Participant {
         process: Process,
-        generation: u8,
+        started: u8,
+        world: Small,
         side: bool,
-        phase: Small,
     },
     /// Near the most that a ticket may be.
     Last(u8),
@@ -249,14 +249,16 @@ fn value(value: &Value, old: u64) -> u64 {
         Value::Flip(bit) => old ^ 1 << (bit % 64),
         Value::Small(new) => new.into(),
         Value::Packed { above, below } => u64::from(above) << 3 | u64::from(below % 8),
-        Value::Participant { ref process, generation, side, phase: Small(phase) } => {
+        Value::Participant { ref process, started, world: Small(world), side } => {
             let pid = match process {
                 Process::Own => std::process::id(),
                 Process::Init => 1,
-                Process::Nobody => u32::MAX >> 1,
+                Process::Nobody => (1 << 22) - 1,
             };
-            let side = u64::from(side) << 4;
-            u64::from(pid) << 32 | u64::from(generation) << 8 | side | u64::from(phase)
+            u64::from(started) << 28
+                | u64::from(world) << 23
+                | u64::from(side) << 22
+                | u64::from(pid)
         }
         Value::Last(below) => (1 << 61) - u64::from(below),
     }

@@ -81,7 +81,7 @@ impl Rig {
         };
         Self {
             control: Control::starting_at(0),
-            lines: (0..lines).map(|_| Line::vacant()).collect(),
+            lines: (0..lines).map(|_| Line::occupied()).collect(),
             marks: (0..slots).map(|_| Mark::unset()).collect(),
             words: (0..slots as usize * STRIDE).map(|_| Word::new(0)).collect(),
             items: Gate::unused(),
@@ -104,9 +104,8 @@ impl Rig {
     /// Puts `value`; false if full.
     pub fn push(&self, hand: &mut Hand<'_>, value: u64) -> bool {
         match self.ring().push(hand, &value.to_ne_bytes()).expect("nothing is corrupt") {
-            Pushed::Done { wake: None } => true,
-            Pushed::Done { wake: Some(seen) } => {
-                Want::items(&self.items).wake(&self.ring(), seen);
+            Pushed::Done { attention } => {
+                Want::items(&self.items).wake(&self.ring(), attention);
                 true
             }
             Pushed::Full => false,
@@ -123,11 +122,9 @@ impl Rig {
         let mut bytes = [0; size_of::<u64>()];
         loop {
             match self.ring().pop(&mut bytes).expect("nothing is corrupt") {
-                Taken::Message { len, wake } => {
+                Taken::Message { len, attention } => {
                     assert_eq!(len, bytes.len(), "a message was torn");
-                    if let Some(seen) = wake {
-                        Want::room(&self.room).wake(&self.ring(), seen);
-                    }
+                    Want::room(&self.room).wake(&self.ring(), attention);
                     return Some(u64::from_ne_bytes(bytes));
                 }
                 Taken::Empty => return None,

@@ -3,6 +3,7 @@
 
 use crossbeam_utils::CachePadded;
 
+use crate::order::{OCCUPANT, SCAN};
 use crate::sync::{Word, Word32};
 
 /// The shared words of the ring, each on cache lines of its own.
@@ -72,23 +73,24 @@ impl Gate {
 pub struct Line {
     /// 0, or 1 + the ticket its producer is about to claim, holds, or has just settled.
     pub(crate) announced: Word,
-    /// `{phase, role, pid}`, see [`crate::registry`].
-    pub(crate) state: Word,
-    /// Start time of the process, in clock ticks since boot.
-    pub(crate) started: Word,
-    /// Which boot and which pid namespace the two above belong to.
-    pub(crate) world: Word,
+    /// Who occupies it, in one word, see [`crate::registry`]; 0 for nobody.
+    pub(crate) occupant: Word,
 }
 
 impl Line {
-    /// A line that nobody occupies.
-    pub fn vacant() -> Self {
-        Self {
-            announced: Word::new(0),
-            state: Word::new(0),
-            started: Word::new(0),
-            world: Word::new(0),
-        }
+    /// A line that somebody occupies, for the models.
+    #[cfg(loom)]
+    pub fn occupied() -> Self {
+        Self { announced: Word::new(0), occupant: Word::new(1) }
+    }
+
+    /// Does it name a ticket that may still be stored for?
+    pub(crate) fn is_announcing(&self) -> bool {
+        self.announced.load(SCAN) != 0
+    }
+
+    pub(crate) fn is_occupied(&self) -> bool {
+        self.occupant.load(OCCUPANT) != 0
     }
 }
 
@@ -104,7 +106,5 @@ mod pinned {
     const _: () = assert!(size_of::<Mark>() == 16);
     const _: () = assert!(size_of::<Gate>() == 4);
     const _: () = assert!(size_of::<Line>() == 128);
-    const _: () = assert!(offset_of!(Line, state) == 8);
-    const _: () = assert!(offset_of!(Line, started) == 16);
-    const _: () = assert!(offset_of!(Line, world) == 24);
+    const _: () = assert!(offset_of!(Line, occupant) == 8);
 }

@@ -9,14 +9,18 @@ use super::cells::{Control, Line, Mark};
 pub(crate) const CONTROL_AT: usize = 128;
 pub(crate) const GATES_AT: usize = CONTROL_AT + size_of::<Control>();
 pub(crate) const ROLES_AT: usize = GATES_AT + 2 * LINE;
+pub(crate) const WORLDS_AT: usize = ROLES_AT + 2 * WORD;
 pub(crate) const LINES_AT: usize = 1024;
+
+/// Boots and pid namespaces that participants of one segment may come from, over its life.
+pub(crate) const WORLDS: usize = 30;
 
 /// Bytes that two cores fetch as one: also the distance between gates.
 pub(crate) const LINE: usize = 128;
 /// Slots are whole cache lines.
 const CACHE_LINE: usize = 64;
 
-const _: () = assert!(ROLES_AT + 2 * WORD <= LINES_AT);
+const _: () = assert!(WORLDS_AT + WORLDS * WORD <= LINES_AT);
 
 /// The most messages a queue may hold.
 pub(crate) const CAPACITY_MAX: usize = 1 << 30;

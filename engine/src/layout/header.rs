@@ -1,7 +1,7 @@
 //! The header: who may attach, and to what.
 
 use crate::error::AttachError;
-use crate::order::{BEAR, BORN, IDENTITY};
+use crate::order::{BEAR, BORN, HEADER};
 use crate::sync::Word;
 
 use super::geometry::Geometry;
@@ -12,7 +12,7 @@ use crate::sync::fence::Fences;
 const MAGIC: u64 = u64::from_le_bytes(*b"shmqring");
 
 /// Grows with every change of meaning that the layout hash does not catch.
-pub(crate) const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 2;
 
 /// Sizes and offsets that both sides must agree on, hashed (FNV-1a over the numbers).
 pub(crate) const LAYOUT_HASH: u64 = {
@@ -27,6 +27,8 @@ pub(crate) const LAYOUT_HASH: u64 = {
         super::geometry::CONTROL_AT,
         super::geometry::GATES_AT,
         super::geometry::ROLES_AT,
+        super::geometry::WORLDS_AT,
+        super::geometry::WORLDS,
         super::geometry::LINES_AT,
     ];
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
@@ -68,18 +70,18 @@ impl Header {
         let one = |role, bit| if role == Role::One { bit } else { 0 };
         let roles = one(shape.producers, 1) | one(shape.consumers, 2);
         let fences = u64::from(shape.fences == Fences::Full);
-        self.version.store(VERSION, IDENTITY);
-        self.layout.store(LAYOUT_HASH, IDENTITY);
-        self.total_bytes.store(geometry.total as u64, IDENTITY);
-        self.capacity.store(shape.capacity, IDENTITY);
-        self.slots.store(shape.slots, IDENTITY);
-        self.slot_bytes.store(geometry.slot_bytes() as u64, IDENTITY);
-        self.message_max.store(shape.message_max as u64, IDENTITY);
-        self.lines.store(geometry.lines as u64, IDENTITY);
-        self.roles.store(roles, IDENTITY);
-        self.fences.store(fences, IDENTITY);
-        self.uuid[0].store(uuid[0], IDENTITY);
-        self.uuid[1].store(uuid[1], IDENTITY);
+        self.version.store(VERSION, HEADER);
+        self.layout.store(LAYOUT_HASH, HEADER);
+        self.total_bytes.store(geometry.total as u64, HEADER);
+        self.capacity.store(shape.capacity, HEADER);
+        self.slots.store(shape.slots, HEADER);
+        self.slot_bytes.store(geometry.slot_bytes() as u64, HEADER);
+        self.message_max.store(shape.message_max as u64, HEADER);
+        self.lines.store(geometry.lines as u64, HEADER);
+        self.roles.store(roles, HEADER);
+        self.fences.store(fences, HEADER);
+        self.uuid[0].store(uuid[0], HEADER);
+        self.uuid[1].store(uuid[1], HEADER);
         self.magic.store(MAGIC, BEAR);
     }
 
@@ -90,7 +92,7 @@ impl Header {
 
     /// The name of this one segment among all.
     pub(crate) fn uuid(&self) -> [u64; 2] {
-        [self.uuid[0].load(IDENTITY), self.uuid[1].load(IDENTITY)]
+        [self.uuid[0].load(HEADER), self.uuid[1].load(HEADER)]
     }
 
     /// Copies the geometry out and checks all of it against `mapped` bytes.
@@ -101,15 +103,15 @@ impl Header {
             magic if magic.swap_bytes() == MAGIC => return Err(AttachError::Endianness),
             found => return Err(AttachError::Foreign { expected: MAGIC, found }),
         }
-        let version = self.version.load(IDENTITY);
+        let version = self.version.load(HEADER);
         if version != VERSION {
             return Err(AttachError::Version { expected: VERSION, found: version });
         }
-        let layout = self.layout.load(IDENTITY);
+        let layout = self.layout.load(HEADER);
         if layout != LAYOUT_HASH {
             return Err(AttachError::Layout { expected: LAYOUT_HASH, found: layout });
         }
-        let total = self.total_bytes.load(IDENTITY);
+        let total = self.total_bytes.load(HEADER);
         if total > mapped as u64 {
             return Err(AttachError::Truncated { expected: total, found: mapped as u64 });
         }
@@ -119,12 +121,12 @@ impl Header {
     fn geometry(&self, total: u64) -> Result<Geometry, AttachError> {
         let damaged = |field, found| AttachError::Damaged { field, found };
         let size = |field, word: &Word| {
-            let found = word.load(IDENTITY);
+            let found = word.load(HEADER);
             usize::try_from(found).map_err(|_| damaged(field, found))
         };
-        let roles = self.roles.load(IDENTITY);
+        let roles = self.roles.load(HEADER);
         let role = |bit| if roles & bit == 0 { Role::Many } else { Role::One };
-        let fences = match self.fences.load(IDENTITY) {
+        let fences = match self.fences.load(HEADER) {
             0 => Fences::Asymmetric,
             1 => Fences::Full,
             found => return Err(damaged("fences", found)),
@@ -147,7 +149,7 @@ impl Header {
             ("slot_bytes", &self.slot_bytes, geometry.slot_bytes() as u64),
         ];
         for (field, word, expected) in agree {
-            let found = word.load(IDENTITY);
+            let found = word.load(HEADER);
             if found != expected {
                 return Err(damaged(field, found));
             }

@@ -4,8 +4,9 @@
 //! 0     header     16 words, written once, magic last; see [`header::Header`]
 //! 128   control    attention · tail · head, 128 bytes each
 //! 512   gates      items · room, 128 bytes each: futex words of sleepers
-//! 768   roles      sole producer · sole consumer: which line holds a One side
-//! 1024  lines      128 bytes each: announced ticket, state, identity of a participant
+//! 768   roles      sole producer · sole consumer: who holds a One side
+//! 784   worlds     30 words: boots and pid namespaces that participants come from
+//! 1024  lines      128 bytes each: announced ticket, occupant
 //! ...   marks      16 bytes a slot: state, base
 //! ...   slots      slot_bytes each, from a multiple of 128: seq · length · payload
 //! ```

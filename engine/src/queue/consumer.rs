@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::shared::Shared;
+use super::vigil::Vigil;
 use crate::error::{AttachError, PopError};
 use crate::registry::{Seat, Side};
-use crate::ring::{Ring, Stalled, Taken};
+use crate::ring::{Attention, Ring, Stalled, Taken};
 use crate::wait::clock::Deadline;
 use crate::wait::spin::{PAUSE, Patience, Spin};
 
@@ -18,8 +19,9 @@ use crate::wait::spin::{PAUSE, Patience, Spin};
 pub struct Consumer {
     patience: Patience,
     spin: Spin,
+    vigil: Vigil,
     // Dropped before the segment it lies in.
-    _seat: Seat<'static>,
+    seat: Seat<'static>,
     shared: Arc<Shared>,
 }
 
@@ -28,7 +30,14 @@ impl Consumer {
         let ring = shared.ring();
         let seat = shared.registry().join(ring, Side::Consumer, ring.shape().consumers)?;
         let patience = Patience::for_messages_of(ring.shape().message_max);
-        Ok(Self { patience, spin: Spin::default(), _seat: seat, shared })
+        Ok(Self { patience, spin: Spin::default(), vigil: Vigil::new(), seat, shared })
+    }
+
+    /// In a forked child: takes a place of its own, and leaves the parent's alone.
+    #[cold]
+    fn attach_anew(&mut self) -> Result<(), PopError> {
+        *self = Self::attach(Arc::clone(&self.shared)).map_err(|_| PopError::Forked)?;
+        Ok(())
     }
 
     /// Gets the next message into `buffer` now, and says how long it is, or says
@@ -39,7 +48,10 @@ impl Consumer {
     /// [`PopError`]; the message, if there was one, is still in the queue.
     #[inline]
     pub fn try_pop(&mut self, buffer: &mut [u8]) -> Result<usize, PopError> {
-        try_pop(&self.shared, &mut self.patience, buffer)
+        if !self.seat.is_own() {
+            self.attach_anew()?;
+        }
+        try_pop(&self.shared, &mut self.patience, &mut self.vigil, buffer)
     }
 
     /// Gets the next message, waiting for one as long as it takes.
@@ -74,9 +86,12 @@ impl Consumer {
     /// would take its line from the producers for every message that they are about to put.
     #[cold]
     fn pop_until(&mut self, buffer: &mut [u8], deadline: Deadline) -> Result<usize, PopError> {
-        let Self { shared, patience, spin, .. } = self;
+        if !self.seat.is_own() {
+            self.attach_anew()?;
+        }
+        let Self { shared, patience, spin, vigil, .. } = self;
         let ring = shared.ring();
-        let mut attempt = || try_pop(shared, patience, buffer);
+        let mut attempt = || try_pop(shared, patience, vigil, buffer);
         let empty = |tried| if tried == Err(PopError::Empty) { None } else { Some(tried) };
         let mut rested = false;
         loop {
@@ -103,13 +118,19 @@ impl Consumer {
 const STALLS_MAX: u32 = 4096;
 
 #[inline(always)]
-fn try_pop(shared: &Shared, patience: &mut Patience, buffer: &mut [u8]) -> Result<usize, PopError> {
+fn try_pop(
+    shared: &Shared,
+    patience: &mut Patience,
+    vigil: &mut Vigil,
+    buffer: &mut [u8],
+) -> Result<usize, PopError> {
     let ring = shared.ring();
     for _ in 0..STALLS_MAX {
         match ring.pop(buffer) {
-            Ok(Taken::Message { len, wake: None }) => return Ok(len),
-            Ok(Taken::Message { len, wake: Some(seen) }) => {
-                shared.room().wake(ring, seen);
+            Ok(Taken::Message { len, attention }) => {
+                if attention.has(Attention::ROOM_WANTED | Attention::SKIPS) {
+                    attend(shared, vigil, attention);
+                }
                 return Ok(len);
             }
             Ok(Taken::Empty) => return Err(found_empty(shared)),
@@ -119,6 +140,13 @@ fn try_pop(shared: &Shared, patience: &mut Patience, buffer: &mut [u8]) -> Resul
         }
     }
     Err(PopError::Corrupt)
+}
+
+/// Somebody sleeps, or slots rest.
+#[cold]
+fn attend(shared: &Shared, vigil: &mut Vigil, attention: Attention) {
+    shared.room().wake(shared.ring(), attention);
+    vigil.keep(shared, attention);
 }
 
 /// Gives a put in progress a little time, then passes it over.
@@ -134,18 +162,14 @@ fn outwait(ring: &Ring<'_>, patience: &mut Patience, stalled: Stalled) -> Result
 #[cold]
 fn found_empty(shared: &Shared) -> PopError {
     let ring = shared.ring();
-    if let Some(seen) = shared.room().is_wanted(ring) {
-        shared.room().wake(ring, seen);
-    }
+    shared.room().wake(ring, ring.attention());
     PopError::Empty
 }
 
 /// One that was woken and leaves messages behind wakes the next.
 fn pass_wake_on(shared: &Shared) {
     let ring = shared.ring();
-    if ring.is_ready()
-        && let Some(seen) = shared.items().is_wanted(ring)
-    {
-        shared.items().wake(ring, seen);
+    if ring.is_ready() {
+        shared.items().wake(ring, ring.attention());
     }
 }

@@ -4,6 +4,7 @@ mod consumer;
 mod options;
 mod producer;
 mod shared;
+mod vigil;
 
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -13,6 +14,7 @@ pub use crate::region::unlink;
 pub use consumer::Consumer;
 pub use options::Options;
 pub use producer::Producer;
+pub use shared::Recovered;
 
 use crate::error::AttachError;
 use crate::layout::header::Header;
@@ -118,6 +120,21 @@ impl Queue {
     /// How the participants make their fences.
     pub fn fences(&self) -> Fences {
         self.shared.ring().shape().fences
+    }
+
+    /// How many producers and consumers are attached, the dead that nobody has noticed included.
+    pub fn participants(&self) -> usize {
+        self.shared.registry().occupied()
+    }
+
+    /// Gives back, at once, what participants held that are certainly dead: their places among the
+    /// participants, exclusive sides, slots that a killed put left unusable.
+    ///
+    /// Never needed for progress, nor to keep the queue whole: whoever meets such a trace does the
+    /// same after a while. Reads `/proc`; never blocks; may be called by anybody at any time, and be
+    /// killed anywhere in it.
+    pub fn recover(&self) -> Recovered {
+        self.shared.recover()
     }
 
     /// A random number that tells this segment from all others.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::shared::Shared;
+use super::vigil::Vigil;
 use crate::error::{AttachError, PushError};
 use crate::registry::{Seat, Side};
-use crate::ring::{Hand, Pushed};
+use crate::ring::{Attention, Hand, Pushed};
 use crate::wait::clock::Deadline;
 use crate::wait::spin::{self, Spin};
 
@@ -18,8 +19,9 @@ use crate::wait::spin::{self, Spin};
 pub struct Producer {
     hand: Hand<'static>,
     spin: Spin,
+    vigil: Vigil,
     // Dropped before the segment it lies in.
-    _seat: Seat<'static>,
+    seat: Seat<'static>,
     shared: Arc<Shared>,
 }
 
@@ -28,7 +30,14 @@ impl Producer {
         let ring = shared.ring();
         let seat = shared.registry().join(ring, Side::Producer, ring.shape().producers)?;
         let hand = ring.hand(seat.line());
-        Ok(Self { hand, spin: Spin::default(), _seat: seat, shared })
+        Ok(Self { hand, spin: Spin::default(), vigil: Vigil::new(), seat, shared })
+    }
+
+    /// In a forked child: takes a place of its own, and leaves the parent's alone.
+    #[cold]
+    fn attach_anew(&mut self) -> Result<(), PushError> {
+        *self = Self::attach(Arc::clone(&self.shared)).map_err(|_| PushError::Forked)?;
+        Ok(())
     }
 
     /// Puts `message` now, or says [`PushError::Full`]. Never blocks; lock-free with many
@@ -38,7 +47,10 @@ impl Producer {
     /// [`PushError`]; the message was not put.
     #[inline]
     pub fn try_push(&mut self, message: &[u8]) -> Result<(), PushError> {
-        try_push(&self.shared, &mut self.hand, message)
+        if !self.seat.is_own() {
+            self.attach_anew()?;
+        }
+        try_push(&self.shared, &mut self.hand, &mut self.vigil, message)
     }
 
     /// Puts `message`, waiting for a place as long as it takes.
@@ -68,9 +80,9 @@ impl Producer {
 
     #[cold]
     fn push_until(&mut self, message: &[u8], deadline: Deadline) -> Result<(), PushError> {
-        let Self { shared, hand, spin, .. } = self;
+        let Self { shared, hand, spin, vigil, .. } = self;
         let ring = shared.ring();
-        let mut attempt = || try_push(shared, hand, message);
+        let mut attempt = || try_push(shared, hand, vigil, message);
         let full = |tried| if tried == Err(PushError::Full) { None } else { Some(tried) };
         let pause = spin::pause_for_room(ring.shape().capacity);
         let mut rested = false;
@@ -94,16 +106,22 @@ impl Producer {
 }
 
 #[inline(always)]
-fn try_push(shared: &Shared, hand: &mut Hand<'static>, message: &[u8]) -> Result<(), PushError> {
+fn try_push(
+    shared: &Shared,
+    hand: &mut Hand<'static>,
+    vigil: &mut Vigil,
+    message: &[u8],
+) -> Result<(), PushError> {
     let ring = shared.ring();
     let max = ring.shape().message_max;
     if message.len() > max {
         return Err(PushError::TooLarge { len: message.len(), max });
     }
     match ring.push(hand, message) {
-        Ok(Pushed::Done { wake: None }) => Ok(()),
-        Ok(Pushed::Done { wake: Some(seen) }) => {
-            shared.items().wake(ring, seen);
+        Ok(Pushed::Done { attention }) => {
+            if attention.has(Attention::ITEMS_WANTED | Attention::SKIPS) {
+                attend(shared, vigil, attention);
+            }
             Ok(())
         }
         Ok(Pushed::Full) => Err(PushError::Full),
@@ -111,12 +129,17 @@ fn try_push(shared: &Shared, hand: &mut Hand<'static>, message: &[u8]) -> Result
     }
 }
 
+/// Somebody sleeps, or slots rest.
+#[cold]
+fn attend(shared: &Shared, vigil: &mut Vigil, attention: Attention) {
+    shared.items().wake(shared.ring(), attention);
+    vigil.keep(shared, attention);
+}
+
 /// One that was woken and leaves places behind wakes the next.
 fn pass_wake_on(shared: &Shared) {
     let ring = shared.ring();
-    if ring.has_places()
-        && let Some(seen) = shared.room().is_wanted(ring)
-    {
-        shared.room().wake(ring, seen);
+    if ring.has_places() {
+        shared.room().wake(ring, ring.attention());
     }
 }

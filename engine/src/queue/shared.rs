@@ -5,14 +5,24 @@ use std::slice;
 
 use crate::error::AttachError;
 use crate::layout::cells::{Control, Gate, Line, Mark};
-use crate::layout::geometry::{CONTROL_AT, GATES_AT, Geometry, LINE, LINES_AT, ROLES_AT};
+use crate::layout::geometry::{
+    CONTROL_AT, GATES_AT, Geometry, LINE, LINES_AT, ROLES_AT, WORLDS, WORLDS_AT,
+};
 use crate::layout::header::Header;
 use crate::region::Region;
 use crate::registry::Registry;
 use crate::ring::Ring;
 use crate::sync::Word;
-use crate::sync::fence::{self, Fences};
 use crate::wait::Want;
+
+/// What [`Queue::recover`](super::Queue::recover) gave back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Places of dead participants that were vacated.
+    pub participants: usize,
+    /// Slots that rested and can be used again.
+    pub slots: usize,
+}
 
 /// The segment, with borrowed views whose lifetime is its own.
 #[derive(Debug)]
@@ -28,10 +38,6 @@ pub(super) struct Shared {
 impl Shared {
     /// Views `region` as `geometry` says, which has been checked against its length.
     pub(super) fn new(region: Region, geometry: Geometry) -> Result<Self, AttachError> {
-        if geometry.shape.fences == Fences::Asymmetric {
-            // Before the first light fence of this process.
-            fence::register().map_err(|errno| AttachError::Membarrier { source: errno.into() })?;
-        }
         let found = geometry.total as u64;
         let base = region.base();
         assert!(geometry.total <= region.len(), "geometry is checked against the region");
@@ -44,6 +50,8 @@ impl Shared {
         // SAFETY: as above.
         let soles = unsafe { view::<[Word; 2]>(base, ROLES_AT) };
         // SAFETY: as above.
+        let worlds = unsafe { view::<[Word; WORLDS]>(base, WORLDS_AT) };
+        // SAFETY: as above.
         let lines = unsafe { views::<Line>(base, LINES_AT, geometry.lines) };
         let slots = geometry.shape.slots as usize;
         // SAFETY: as above.
@@ -53,7 +61,7 @@ impl Shared {
         let words = unsafe { views::<Word>(base, geometry.slots_at, words) };
         let ring = Ring::new(control, lines, marks, words, geometry.shape)
             .ok_or(AttachError::Damaged { field: "total_bytes", found })?;
-        Ok(Self { ring, registry: Registry { lines, soles }, items, room, region })
+        Ok(Self { ring, registry: Registry { lines, soles, worlds }, items, room, region })
     }
 
     pub(super) fn ring(&self) -> &Ring<'static> {
@@ -62,6 +70,18 @@ impl Shared {
 
     pub(super) fn registry(&self) -> Registry<'static> {
         self.registry
+    }
+
+    /// Gives back what dead participants held, as far as that can be known. Says what it was.
+    pub(super) fn recover(&self) -> Recovered {
+        let participants = self.registry.reap(|_| true);
+        Recovered { participants, slots: self.ring.sweep() }
+    }
+
+    /// The same for those whose slots may rest. Was there one?
+    pub(super) fn recover_announced(&self) -> bool {
+        let found = self.registry.reap(Line::is_announcing) > 0;
+        self.ring.sweep() > 0 || found
     }
 
     pub(super) fn region(&self) -> &Region {

@@ -18,6 +18,7 @@ use shared_memory::{Shmem, ShmemConf, ShmemError};
 
 use super::{attach_failed, create_failed, reserve};
 use crate::error::{AttachError, CreateError};
+use crate::lineage::Lineage;
 
 /// How long an opener waits for a creator that is between its first and its last step.
 const BIRTH_MAX: Duration = Duration::from_millis(500);
@@ -25,8 +26,8 @@ const BIRTH_MAX: Duration = Duration::from_millis(500);
 pub(crate) struct Named {
     shmem: Shmem,
     name: String,
-    /// The creator's: which object the name stood for.
-    owned: Option<Identity>,
+    /// The creator's: which object the name stood for, and who created it.
+    owned: Option<(Identity, Lineage)>,
 }
 
 type Identity = (u64, u64);
@@ -60,7 +61,9 @@ impl Named {
             Ok(identity(&stat))
         });
         match identity {
-            Ok(identity) => Ok(Self { shmem, name: name.to_owned(), owned: Some(identity) }),
+            Ok(identity) => {
+                Ok(Self { shmem, name: name.to_owned(), owned: Some((identity, Lineage::own())) })
+            }
             Err(error) => {
                 _ = shm::unlink(&id);
                 Err(error)
@@ -122,7 +125,10 @@ impl Named {
 
 impl Drop for Named {
     fn drop(&mut self) {
-        let Some(owned) = self.owned else { return };
+        let Some((owned, creator)) = self.owned else { return };
+        if !creator.is_own() {
+            return;
+        }
         let id = object(&self.name);
         if open_fd(&id).is_ok_and(|(_, stat)| identity(&stat) == owned) {
             _ = shm::unlink(&id);

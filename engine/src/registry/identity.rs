@@ -2,34 +2,39 @@
 //!
 //! Never by time, and what cannot be known counts as alive: a wrong "dead" would corrupt a queue, a
 //! late one leaves a line or a slot unused for a while.
+//!
+//! A process is told apart from any other by its pid, the moment it started, and the *world* that
+//! both are relative to: the boot and the pid namespace. All three survive `exec`, threads that come
+//! and go, and handles that move between threads; none is inherited by `fork`; a later process of
+//! the same pid has another start.
 
 use std::fs;
-use std::sync::OnceLock;
 
-/// A process, told apart from any later one of the same pid.
+/// A process, as another can look it up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) pid: u32,
     /// Start time, in clock ticks since boot; 0 if unknown.
     pub(crate) started: u64,
-    /// Boot and pid namespace, hashed; 0 if unknown.
-    pub(crate) world: u64,
 }
 
 impl Identity {
-    /// This process.
+    /// Start times have so many bits in a line: two years of ticks, and then the same again.
+    pub(crate) const STARTED: u64 = (1 << 36) - 1;
+
+    /// This process, as long as `/proc` knows it by the pid it knows itself by.
     pub(crate) fn own() -> Self {
-        let pid = own_pid();
+        let pid = std::process::id();
         let started = match Stat::of(pid) {
             Looked::Found(stat) => stat.started,
             Looked::Gone | Looked::Unknown => 0,
         };
-        Self { pid, started, world: own_world() }
+        Self { pid, started }
     }
 
-    /// Is that process certainly gone?
+    /// Is that process of our world certainly gone?
     pub(crate) fn is_dead(self) -> bool {
-        if self.world == 0 || self.started == 0 || self.world != own_world() {
+        if self.started == 0 {
             return false;
         }
         match Stat::of(self.pid) {
@@ -40,23 +45,21 @@ impl Identity {
     }
 }
 
-/// The pid as of now: a forked child is another process than the one that attached.
-pub(crate) fn own_pid() -> u32 {
-    std::process::id()
-}
-
-/// A hash of what a pid and a start time are relative to.
-fn own_world() -> u64 {
-    static WORLD: OnceLock<u64> = OnceLock::new();
-    *WORLD.get_or_init(|| {
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
-        let namespace = fs::read_link("/proc/self/ns/pid");
-        let (Ok(boot), Ok(namespace)) = (boot, namespace) else { return 0 };
-        let text = format!("{} {}", boot.trim(), namespace.display());
-        // FNV-1a: the same in every build, unlike the standard library's hashers.
-        text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
+/// A hash of the boot and the pid namespace, 0 if unknown. Not kept: a child forked into a new
+/// namespace has another than its parent.
+pub(crate) fn own_world() -> u64 {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    let namespace = fs::read_link("/proc/self/ns/pid");
+    // A /proc of another namespace knows us by another pid, and others by theirs.
+    let known_as = fs::read_link("/proc/self").ok().and_then(|pid| pid.to_str()?.parse().ok());
+    let (Ok(boot), Ok(namespace)) = (boot, namespace) else { return 0 };
+    if known_as != Some(std::process::id()) {
+        return 0;
+    }
+    let text = format!("{} {}", boot.trim(), namespace.display());
+    // FNV-1a: the same in every build, unlike the standard library's hashers.
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 
@@ -94,7 +97,7 @@ impl Stat {
         let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
         let state = fields.next()?;
         // `started` is field 22 of the file; the state was field 3.
-        let started = fields.nth(18)?.parse().ok()?;
+        let started = fields.nth(18)?.parse::<u64>().ok()? & Identity::STARTED;
         // A leader that has exited while its threads run is a zombie, too.
         let threads = || fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
         let is_over = matches!(state, "X" | "x") || (state == "Z" && threads() <= 1);
@@ -111,7 +114,7 @@ mod tests {
     fn this_process_lives() {
         let own = Identity::own();
         assert_ne!(own.started, 0);
-        assert_ne!(own.world, 0);
+        assert_ne!(own_world(), 0);
         assert!(!own.is_dead());
     }
 
@@ -119,7 +122,7 @@ mod tests {
     fn a_child_is_dead_once_it_is_over_reaped_or_not() {
         let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
         let Looked::Found(stat) = Stat::of(child.id()) else { panic!("no stat of a live child") };
-        let identity = Identity { pid: child.id(), started: stat.started, world: own_world() };
+        let identity = Identity { pid: child.id(), started: stat.started };
         assert!(!identity.is_dead());
         child.kill().unwrap();
         while !identity.is_dead() {
@@ -137,10 +140,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_known_counts_as_alive() {
-        let gone = Identity { pid: u32::MAX - 1, started: 1, world: own_world() };
-        let elsewhere = Identity { world: gone.world ^ 1, ..gone };
-        assert!(!elsewhere.is_dead());
-        assert!(!Identity { world: 0, ..gone }.is_dead());
-        assert!(!Identity { started: 0, ..gone }.is_dead());
+        assert!(!Identity { pid: u32::MAX - 1, started: 0 }.is_dead());
+        // Not a pid at all.
+        assert!(!Identity { pid: u32::MAX, started: 1 }.is_dead());
     }
 }

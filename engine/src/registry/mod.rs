@@ -1,19 +1,25 @@
-//! Who is attached: lines of the header, claimed by CAS, each with an identity.
+//! Who is attached: lines of the header, each occupied by a word that says by whom.
 //!
-//! A line's state is `{pid, generation, line, side, phase}`, unlike that of any other line. Only LIVE lines carry an identity that can
-//! be tested; JOINING and REAPING are short, and count as alive: a participant killed inside them
-//! costs its line, nothing else.
+//! Everything about an occupant is in that one word, `{started, world, side, pid}`. So to attach is
+//! one CAS from 0, to detach one CAS to 0, and to vacate the line of a dead participant one CAS from
+//! *its* word to 0: there is no state between, in which a participant could be killed and leave
+//! something that nobody can judge. A dead one's word never comes back, so whoever vacates late
+//! vacates nothing.
+//!
+//! What the dead one's line announced keeps its slot resting; once the line is vacant it no longer
+//! does, and a sweep of the marks, by anybody, makes the slot usable ([`Ring::sweep`]).
 
 mod identity;
 
 use crate::error::AttachError;
 use crate::layout::cells::Line;
-use crate::layout::geometry::LINES_MAX;
-use crate::order::{ANNOUNCE, IDENTITY, LOST, OCCUPANT, OCCUPY, SCAN};
+use crate::layout::geometry::WORLDS;
+use crate::lineage::Lineage;
+use crate::order::{ANNOUNCE, LOST, OCCUPANT, OCCUPY, SCAN};
 use crate::ring::{Ring, Role};
 use crate::sync::Word;
-use identity::Identity;
-pub(crate) use identity::own_pid;
+use crate::sync::fence::{self, Fences};
+use identity::{Identity, own_world};
 
 /// Producer or consumer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,59 +37,53 @@ impl Side {
     }
 }
 
-const VACANT: u64 = 0;
-const JOINING: u64 = 1;
-const LIVE: u64 = 2;
-const REAPING: u64 = 3;
-
-/// `{pid, generation, line, side, phase}` as
-/// `pid << 32 | generation << 20 | line << 8 | side << 4 | phase`.
+/// Who occupies a line: `{started: 36, world: 5, side: 1, pid: 22}`, most significant first. Never 0,
+/// for a pid is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct State(u64);
+struct Occupant(u64);
 
-impl State {
-    fn phase(self) -> u64 {
-        self.0 & 0xf
+impl Occupant {
+    const PID: u64 = (1 << 22) - 1;
+    const WORLD: u64 = (1 << 5) - 1;
+
+    /// `world` is a place in the segment's list, from 1, or 0 for a world that nobody can judge.
+    fn new(Identity { pid, started }: Identity, world: u64, side: Side) -> Self {
+        const { assert!(WORLDS as u64 <= Self::WORLD, "a place in the list has 5 bits") };
+        // Linux has no pids beyond 22 bits; a kernel that had would get participants for life.
+        let (pid, started) = match u64::from(pid) {
+            pid @ 1..=Self::PID => (pid, started),
+            _ => (Self::PID, 0),
+        };
+        Self(started << 28 | world << 23 | (side as u64) << 22 | pid)
     }
 
-    fn pid(self) -> u32 {
-        (self.0 >> 32) as u32
+    fn identity(self) -> Identity {
+        Identity { pid: (self.0 & Self::PID) as u32, started: self.0 >> 28 }
     }
 
-    fn with(self, phase: u64) -> Self {
-        Self(self.0 & !0xf | phase)
-    }
-
-    /// Line `at`, a generation on, taken by `pid`.
-    fn taken(self, at: usize, pid: u32, side: Side) -> Self {
-        const { assert!(LINES_MAX <= 1 << 12, "a line's number has 12 bits") };
-        let generation = (self.0 >> 20).wrapping_add(1) & 0xfff;
-        let who = u64::from(pid) << 32 | generation << 20;
-        Self(who | (at as u64) << 8 | (side as u64) << 4 | JOINING)
-    }
-
-    /// Which line it is the state of.
-    fn line(self) -> usize {
-        (self.0 >> 8) as usize & 0xfff
+    fn world(self) -> u64 {
+        self.0 >> 23 & Self::WORLD
     }
 }
 
-/// The lines and the two role words of a queue.
+/// The lines, the role words and the list of worlds of a queue.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Registry<'m> {
     pub(crate) lines: &'m [Line],
-    /// `{state}` of the line that holds a One side, or 0; by [`Side`].
+    /// The occupant that holds a One side, or 0; by [`Side`].
     pub(crate) soles: &'m [Word; 2],
+    /// Hashes of the worlds that participants came from, each set once; 0 where none is yet.
+    pub(crate) worlds: &'m [Word; WORLDS],
 }
 
 /// A line that is ours until dropped.
 #[derive(Debug)]
 pub(crate) struct Seat<'m> {
-    registry: Registry<'m>,
     line: &'m Line,
-    state: State,
-    side: Side,
-    pid: u32,
+    occupant: Occupant,
+    /// The role word that we hold, if the side is exclusive.
+    sole: Option<&'m Word>,
+    lineage: Lineage,
 }
 
 impl<'m> Registry<'m> {
@@ -94,80 +94,79 @@ impl<'m> Registry<'m> {
         side: Side,
         role: Role,
     ) -> Result<Seat<'m>, AttachError> {
-        let seat = match self.occupy(side) {
-            Some(seat) => seat,
-            None if self.reap(ring) > 0 => self.occupy(side).ok_or_else(|| self.crowded())?,
-            None => return Err(self.crowded()),
+        if ring.shape().fences == Fences::Asymmetric {
+            // Before the first light fence of this process, which may be a forked child.
+            fence::register().map_err(|errno| AttachError::Membarrier { source: errno.into() })?;
+        }
+        let occupant = Occupant::new(Identity::own(), self.own_place(), side);
+        let crowded = || AttachError::Crowded { lines: self.lines.len() };
+        let line = match self.occupy(occupant) {
+            Some(line) => line,
+            None if self.reap(|_| true) > 0 => {
+                ring.sweep();
+                self.occupy(occupant).ok_or_else(crowded)?
+            }
+            None => return Err(crowded()),
         };
+        let mut seat = Seat { line, occupant, sole: None, lineage: Lineage::own() };
+        seat.settle(ring);
         if role == Role::One {
-            seat.exclude_others(ring)?;
+            seat.exclude_others(self, side)?;
         }
         Ok(seat)
     }
 
-    fn crowded(&self) -> AttachError {
-        AttachError::Crowded { lines: self.lines.len() }
+    /// Vacates the lines of the dead among those that `concerns` us. Says how many.
+    ///
+    /// Reads /proc for each such line: for rare occasions.
+    pub(crate) fn reap(self, concerns: impl Fn(&Line) -> bool) -> usize {
+        let world = own_world();
+        let dead = |line: &&Line| {
+            let occupant = Occupant(line.occupant.load(OCCUPANT));
+            occupant.0 != 0
+                && concerns(line)
+                && self.is_dead(occupant, world)
+                && line.occupant.compare_exchange(occupant.0, 0, OCCUPY, LOST).is_ok()
+        };
+        self.lines.iter().filter(dead).count()
     }
 
-    fn occupy(self, side: Side) -> Option<Seat<'m>> {
-        let own = Identity::own();
-        self.lines.iter().enumerate().find_map(|(at, line)| {
-            let seen = State(line.state.load(OCCUPANT));
-            if seen.phase() != VACANT {
-                return None;
-            }
-            let joining = seen.taken(at, own.pid, side);
-            line.state.compare_exchange(seen.0, joining.0, OCCUPY, LOST).ok()?;
-            line.started.store(own.started, IDENTITY);
-            line.world.store(own.world, IDENTITY);
-            line.announced.store(0, ANNOUNCE);
-            let state = joining.with(LIVE);
-            // Nobody changes a JOINING line but its owner.
-            _ = line.state.compare_exchange(joining.0, state.0, OCCUPY, LOST);
-            Some(Seat { registry: self, line, state, side, pid: own.pid })
+    /// The lines that are taken, by the living or the dead.
+    pub(crate) fn occupied(self) -> usize {
+        self.lines.iter().filter(|line| line.is_occupied()).count()
+    }
+
+    fn occupy(self, occupant: Occupant) -> Option<&'m Line> {
+        self.lines.iter().find(|line| {
+            !line.is_occupied()
+                && line.occupant.compare_exchange(0, occupant.0, OCCUPY, LOST).is_ok()
         })
     }
 
-    /// Vacates the lines of the dead, and lets their slots be used again. Says how many.
-    fn reap(self, ring: &Ring<'_>) -> usize {
-        self.lines.iter().filter(|line| self.reap_line(ring, line)).count()
+    /// Is that participant certainly gone, as far as one can judge from `world`, which is ours?
+    fn is_dead(self, occupant: Occupant, world: u64) -> bool {
+        let at = (occupant.world() as usize).checked_sub(1);
+        let theirs = at.and_then(|at| self.worlds.get(at)).map_or(0, |word| word.load(OCCUPANT));
+        world != 0 && theirs == world && occupant.identity().is_dead()
     }
 
-    fn reap_line(self, ring: &Ring<'_>, line: &Line) -> bool {
-        let seen = State(line.state.load(OCCUPANT));
-        if seen.phase() != LIVE || !is_dead(line, seen) {
-            return false;
+    /// Our world's place in the list, from 1; 0 if it is unknown or the list is full.
+    fn own_place(self) -> u64 {
+        let own = own_world();
+        if own == 0 {
+            return 0;
         }
-        let reaping = seen.with(REAPING);
-        if line.state.compare_exchange(seen.0, reaping.0, OCCUPY, LOST).is_err() {
-            return false;
-        }
-        let announced = line.announced.load(SCAN);
-        line.announced.store(0, ANNOUNCE);
-        if announced != 0 && ring.release(announced - 1) {
-            ring.quiet();
-        }
-        line.state.compare_exchange(reaping.0, reaping.with(VACANT).0, OCCUPY, LOST).is_ok()
+        let is_ours = |word: &Word| {
+            let seen = word.load(OCCUPANT);
+            let seen = if seen == 0 {
+                word.compare_exchange(0, own, OCCUPY, LOST).map_or_else(|now| now, |_| own)
+            } else {
+                seen
+            };
+            seen == own
+        };
+        self.worlds.iter().position(is_ours).map_or(0, |at| at as u64 + 1)
     }
-
-    /// Is the participant that `state` names still that one, and not certainly dead?
-    fn holds(self, state: State) -> bool {
-        self.lines
-            .get(state.line())
-            .is_some_and(|line| State(line.state.load(OCCUPANT)) == state && !is_dead(line, state))
-    }
-}
-
-/// Is the participant in this state certainly gone?
-fn is_dead(line: &Line, state: State) -> bool {
-    // Acquire, so that the second look at the state comes after: the identity read must belong to
-    // the state read.
-    let identity = Identity {
-        pid: state.pid(),
-        started: line.started.load(OCCUPANT),
-        world: line.world.load(OCCUPANT),
-    };
-    State(line.state.load(OCCUPANT)) == state && identity.is_dead()
 }
 
 impl<'m> Seat<'m> {
@@ -175,22 +174,35 @@ impl<'m> Seat<'m> {
         self.line
     }
 
+    /// Are we the process that took it, and not a forked child of that?
+    #[inline(always)]
+    pub(crate) fn is_own(&self) -> bool {
+        self.lineage.is_own()
+    }
+
+    /// Withdraws what a dead predecessor in the line announced: since we occupy it, it counts again,
+    /// and somebody may have left a slot resting for it.
+    fn settle(&self, ring: &Ring<'_>) {
+        if self.line.announced.load(SCAN) != 0 {
+            self.line.announced.store(0, ANNOUNCE);
+            // Pairs with the heavy fence in pass::release, as when withdrawing.
+            fence::light(ring.shape().fences);
+            ring.sweep();
+        }
+    }
+
     /// Claims the exclusive side, from nobody or from the dead.
-    fn exclude_others(&self, ring: &Ring<'_>) -> Result<(), AttachError> {
-        let sole = &self.registry.soles[self.side as usize];
+    fn exclude_others(&mut self, registry: Registry<'m>, side: Side) -> Result<(), AttachError> {
+        let sole = &registry.soles[side as usize];
+        let world = own_world();
         loop {
-            let seen = sole.load(OCCUPANT);
-            if seen != 0 && self.registry.holds(State(seen)) {
-                return Err(AttachError::Taken {
-                    role: Role::One,
-                    side: self.side.name(),
-                    pid: State(seen).pid(),
-                });
+            let seen = Occupant(sole.load(OCCUPANT));
+            if seen.0 != 0 && !registry.is_dead(seen, world) {
+                let pid = seen.identity().pid;
+                return Err(AttachError::Taken { role: Role::One, side: side.name(), pid });
             }
-            if sole.compare_exchange(seen, self.state.0, OCCUPY, LOST).is_ok() {
-                if seen != 0 {
-                    self.registry.reap(ring);
-                }
+            if sole.compare_exchange(seen.0, self.occupant.0, OCCUPY, LOST).is_ok() {
+                self.sole = Some(sole);
                 return Ok(());
             }
         }
@@ -200,12 +212,29 @@ impl<'m> Seat<'m> {
 impl Drop for Seat<'_> {
     fn drop(&mut self) {
         // A forked child has a copy of the handle, not the seat.
-        if own_pid() != self.pid {
+        if !self.is_own() {
             return;
         }
-        let sole = &self.registry.soles[self.side as usize];
-        _ = sole.compare_exchange(self.state.0, 0, OCCUPY, LOST);
-        let vacant = self.state.with(VACANT);
-        _ = self.line.state.compare_exchange(self.state.0, vacant.0, OCCUPY, LOST);
+        if let Some(sole) = self.sole {
+            _ = sole.compare_exchange(self.occupant.0, 0, OCCUPY, LOST);
+        }
+        _ = self.line.occupant.compare_exchange(self.occupant.0, 0, OCCUPY, LOST);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Identity, Occupant, Side};
+
+    #[test]
+    fn an_occupant_is_packed_and_unpacked() {
+        let identity = Identity { pid: 4_194_303, started: Identity::STARTED };
+        let occupant = Occupant::new(identity, 30, Side::Consumer);
+        assert_eq!(occupant.identity(), identity);
+        assert_eq!(occupant.world(), 30);
+        assert_ne!(occupant, Occupant::new(identity, 30, Side::Producer));
+        // Beyond what fits: a participant that is never thought dead.
+        let odd = Occupant::new(Identity { pid: 1 << 22, started: 7 }, 1, Side::Producer);
+        assert_eq!(odd.identity().started, 0);
     }
 }

@@ -49,9 +49,14 @@ impl Marked {
     }
 }
 
-/// Attention `{version, room wanted, items wanted, skips}` as `version << 3 | bits`. A raise always
-/// moves the version on, so a clearing CAS from an older value fails.
-pub(crate) mod attention {
+/// The attention word `{version, room wanted, items wanted, skips}` as `version << 3 | bits`, as
+/// somebody saw it: zero bits mean that nobody need look any further.
+///
+/// A raise always moves the version on, so a clearing CAS from an older value fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attention(pub(crate) u64);
+
+impl Attention {
     /// Some mark may concern somebody: look at it.
     pub(crate) const SKIPS: u64 = 1;
     /// Consumers are parked, or about to be.
@@ -61,9 +66,20 @@ pub(crate) mod attention {
 
     const VERSION: u64 = 8;
 
+    /// Is any of `bits` set?
+    #[inline(always)]
+    pub(crate) const fn has(self, bits: u64) -> bool {
+        self.0 & bits != 0
+    }
+
     /// The next version, with `bit` set.
-    pub(crate) const fn raised(word: u64, bit: u64) -> u64 {
-        word.wrapping_add(VERSION) | bit
+    pub(crate) const fn raised(self, bit: u64) -> Self {
+        Self(self.0.wrapping_add(Self::VERSION) | bit)
+    }
+
+    /// The same version, with `bit` clear.
+    pub(crate) const fn without(self, bit: u64) -> Self {
+        Self(self.0 & !bit)
     }
 }
 

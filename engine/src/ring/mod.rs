@@ -47,15 +47,16 @@ pub(crate) mod payload;
 mod put;
 mod take;
 
+pub use mark::Attention;
 pub use pass::Stalled;
 pub use put::{Claimed, Hand, Outcome, Pushed};
 pub use take::Taken;
 
 use crate::layout::cells::{Control, Line, Mark};
-use crate::order::{ATTENTION, HEAD, LOST, MARK, RAISE, SEEN, TAIL};
+use crate::order::{ATTENTION, ATTENTION_FENCED, HEAD, LOST, MARK, QUIET, RAISE, SEEN, TAIL};
 use crate::sync::Word;
 use crate::sync::fence::Fences;
-use mark::{Marked, attention};
+use mark::Marked;
 
 /// How many participants may use one side of a queue at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -203,25 +204,32 @@ impl<'m> Ring<'m> {
 
     /// Is nothing passed over, or being passed over, that anybody must look at?
     pub fn is_quiet(&self) -> bool {
-        self.attention() & attention::SKIPS == 0
+        !self.attention().has(Attention::SKIPS)
     }
 
     /// The attention word, and what came before it.
-    pub(crate) fn attention(&self) -> u64 {
-        self.control.attention.load(ATTENTION)
+    pub(crate) fn attention(&self) -> Attention {
+        Attention(self.control.attention.load(ATTENTION))
     }
 
-    pub(crate) fn attention_word(&self) -> &'m Word {
-        &self.control.attention
+    /// The attention word behind a light fence.
+    #[inline(always)]
+    fn attention_fenced(&self) -> Attention {
+        Attention(self.control.attention.load(ATTENTION_FENCED))
     }
 
     /// Sets a bit of the attention word under a new version, whether or not it was set.
     pub(crate) fn raise(&self, bit: u64) {
         let word = &self.control.attention;
-        let mut seen = word.load(ATTENTION);
-        while let Err(now) = word.compare_exchange(seen, attention::raised(seen, bit), RAISE, LOST)
-        {
-            seen = now;
+        let mut seen = self.attention();
+        while let Err(now) = word.compare_exchange(seen.0, seen.raised(bit).0, RAISE, LOST) {
+            seen = Attention(now);
         }
+    }
+
+    /// Clears a bit of the attention word, unless anything was raised since `seen`.
+    pub(crate) fn lower(&self, bit: u64, seen: Attention) {
+        let word = &self.control.attention;
+        _ = word.compare_exchange(seen.0, seen.without(bit).0, QUIET, LOST);
     }
 }

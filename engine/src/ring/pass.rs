@@ -1,8 +1,8 @@
 //! Passing over a ticket that is not published in time, and making its slot usable again.
 
-use super::mark::{Marked, State, attention};
+use super::mark::{Attention, Marked, State};
 use super::{RESTARTS_MAX, Ring};
-use crate::order::{ATTENTION, BASE, HEAD, LOST, MARK, QUIET, REMARK, SCAN};
+use crate::order::{BASE, HEAD, LOST, MARK, REMARK, SCAN};
 use crate::sync::fence::{self, Refused};
 use crate::sync::step;
 
@@ -60,7 +60,7 @@ impl Ring<'_> {
         let mark = self.mark(ticket);
         let requested = Marked { ticket, state: State::Requested }.pack();
         if step("raise") {
-            self.raise(attention::SKIPS);
+            self.raise(Attention::SKIPS);
         }
         // Pairs with the light fences in publish and take: attention and mark before seq.
         fence::heavy(self.shape.fences)?;
@@ -96,7 +96,8 @@ impl Ring<'_> {
     }
 
     /// Makes the slot of `ticket` usable again if no announced ticket may still be stored there.
-    /// Called by whoever has withdrawn such an announcement. True if it was this call that did it.
+    /// Called by whoever has withdrawn such an announcement, or sweeps. True if it was this call that
+    /// did it.
     #[cold]
     pub(crate) fn release(&self, ticket: u64) -> bool {
         let mark = self.mark(ticket);
@@ -122,21 +123,39 @@ impl Ring<'_> {
         false
     }
 
-    /// Does a participant announce a ticket of this slot between `base` and `last`?
+    /// Does a participant announce a ticket of this slot between `base` and `last`? What stands in a
+    /// line that nobody occupies was announced by a dead one, who stores no more.
     fn is_announced(&self, base: u64, last: u64) -> bool {
         self.lines.iter().any(|line| {
             let announced = line.announced.load(SCAN);
             let Some(ticket) = announced.checked_sub(1) else { return false };
-            base <= ticket && ticket <= last && self.slot_of(ticket) == self.slot_of(last)
+            let in_period = base <= ticket && ticket <= last;
+            in_period && self.slot_of(ticket) == self.slot_of(last) && line.is_occupied()
         })
+    }
+
+    /// Releases every slot that nobody can store into any more, and quiets attention if it can.
+    /// Says how many slots that were. Anybody may do it at any time: it needs no knowledge of who
+    /// rested a slot, so it also ends what somebody began who was killed meanwhile.
+    #[cold]
+    pub fn sweep(&self) -> usize {
+        if self.is_quiet() {
+            return 0;
+        }
+        let resting = self.marks.iter().filter_map(|mark| {
+            let marked = Marked::unpack(mark.state.load(MARK));
+            (marked.state == State::Passed).then_some(marked.ticket)
+        });
+        let released = resting.filter(|&ticket| self.release(ticket)).count();
+        self.quiet();
+        released
     }
 
     /// Clears the skip bit if no mark needs to be looked at any more.
     #[cold]
     pub(crate) fn quiet(&self) {
-        let word = &self.control.attention;
-        let seen = word.load(ATTENTION);
-        if seen & attention::SKIPS == 0 {
+        let seen = self.attention();
+        if !seen.has(Attention::SKIPS) {
             return;
         }
         let head = self.control.head.load(HEAD);
@@ -146,7 +165,7 @@ impl Ring<'_> {
             marked.state != State::Passed && (!ahead || !step("quiet-head"))
         });
         if calm {
-            _ = word.compare_exchange(seen, seen & !attention::SKIPS, QUIET, LOST);
+            self.lower(Attention::SKIPS, seen);
         }
     }
 }

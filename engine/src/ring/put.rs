@@ -1,11 +1,11 @@
 //! Claim and publish.
 
-use super::mark::{Marked, State, attention};
+use super::mark::{Attention, Marked, State};
 use super::{Corrupt, RESTARTS_MAX, Ring, Role, TICKET_MAX, payload};
 use crate::layout::cells::Line;
 use crate::order::{
-    ADVANCE, ANNOUNCE, ATTENTION, ATTENTION_FENCED, BASE, CLAIM, HEAD, LOST, MARK, PAYLOAD,
-    PUBLISH, REMARK, SEEN, TAIL, TAIL_GUESS,
+    ADVANCE, ANNOUNCE, BASE, CLAIM, HEAD, LOST, MARK, PAYLOAD, PUBLISH, REMARK, SEEN, TAIL,
+    TAIL_GUESS,
 };
 use crate::sync::{fence, step};
 
@@ -17,8 +17,8 @@ pub struct Hand<'m> {
     head_seen: u64,
     /// One producer: the next ticket. Many: unused.
     tail_own: u64,
-    /// Withdrawals under attention until the next attempt to quiet it.
-    quiet_in: u64,
+    /// Withdrawals under attention until the next sweep.
+    sweep_in: u64,
 }
 
 /// How many tickets ahead a slot's lines are asked for. A claim waits until all earlier stores have
@@ -28,10 +28,10 @@ const AHEAD: u64 = 8;
 /// How a push ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
-    /// The message is visible to all. `wake`: consumers are parked.
+    /// The message is visible to all.
     Done {
-        /// The attention word, when somebody waits for items.
-        wake: Option<u64>,
+        /// As it was after the publication.
+        attention: Attention,
     },
     /// Messages and puts in progress fill the queue.
     Full,
@@ -48,8 +48,8 @@ pub struct Claimed {
 pub enum Outcome {
     /// It did, or has been taken.
     Kept {
-        /// The attention word, as it was after the publication.
-        attention: u64,
+        /// As it was after the publication.
+        attention: Attention,
     },
     /// The ticket had been passed over: put the message again.
     PassedOver,
@@ -58,7 +58,7 @@ pub enum Outcome {
 impl<'m> Ring<'m> {
     /// A producer that announces in `line`, which must be its own.
     pub fn hand(&self, line: &'m Line) -> Hand<'m> {
-        let mut hand = Hand { line, head_seen: 0, tail_own: 0, quiet_in: 0 };
+        let mut hand = Hand { line, head_seen: 0, tail_own: 0, sweep_in: 0 };
         if self.shape.producers == Role::One {
             hand.tail_own = self.repaired_tail();
         }
@@ -78,7 +78,7 @@ impl<'m> Ring<'m> {
             let Some(claimed) = self.claim(hand)? else { return Ok(Pushed::Full) };
             self.write(claimed.ticket, bytes);
             if let Outcome::Kept { attention } = self.publish(hand, claimed) {
-                return Ok(Pushed::Done { wake: wanted(attention, attention::ITEMS_WANTED) });
+                return Ok(Pushed::Done { attention });
             }
         }
         Err(Corrupt)
@@ -116,7 +116,7 @@ impl<'m> Ring<'m> {
     /// May the claimer of `ticket` write into its slot? Otherwise the ticket is passed over.
     #[inline(always)]
     fn may_enter(&self, ticket: u64) -> bool {
-        self.control.attention.load(ATTENTION) & attention::SKIPS == 0 || self.finds_usable(ticket)
+        !self.attention().has(Attention::SKIPS) || self.finds_usable(ticket)
     }
 
     /// Stores the message of a claimed ticket.
@@ -144,8 +144,8 @@ impl<'m> Ring<'m> {
         self.seq(ticket).store(ticket + 1, PUBLISH);
         // Pairs with the heavy fence in pass::finish: seq before attention.
         fence::light(self.shape.fences);
-        let attention = self.control.attention.load(ATTENTION_FENCED);
-        let kept = attention & attention::SKIPS == 0 || self.was_kept(ticket);
+        let attention = self.attention_fenced();
+        let kept = !attention.has(Attention::SKIPS) || self.was_kept(ticket);
         self.withdraw(hand, ticket);
         if kept { Outcome::Kept { attention } } else { Outcome::PassedOver }
     }
@@ -156,23 +156,25 @@ impl<'m> Ring<'m> {
         hand.line.announced.store(0, ANNOUNCE);
         // Pairs with the heavy fence in pass::release: announcement before attention.
         fence::light(self.shape.fences);
-        if self.control.attention.load(ATTENTION_FENCED) & attention::SKIPS != 0 {
+        if self.attention_fenced().has(Attention::SKIPS) {
             self.tidy(hand, ticket);
         }
     }
 
-    /// Under attention: releases the slot I may have been the last to hold, and quiets attention,
-    /// which looks at every mark, once in as many withdrawals as there are marks.
+    /// Under attention: releases the slot I may have been the last to hold, and sweeps, which looks
+    /// at every mark, once in as many withdrawals as there are marks.
     #[cold]
     fn tidy(&self, hand: &mut Hand<'_>, ticket: u64) {
-        let due = hand.quiet_in == 0;
-        hand.quiet_in = if due { self.quiet_interval() } else { hand.quiet_in - 1 };
-        if self.release(ticket) || due {
+        let due = hand.sweep_in == 0;
+        hand.sweep_in = if due { self.sweep_interval() } else { hand.sweep_in - 1 };
+        if due {
+            self.sweep();
+        } else if self.release(ticket) {
             self.quiet();
         }
     }
 
-    fn quiet_interval(&self) -> u64 {
+    fn sweep_interval(&self) -> u64 {
         if cfg!(loom) { 0 } else { self.shape.slots }
     }
 
@@ -283,8 +285,7 @@ impl<'m> Ring<'m> {
         hand.tail_own = ticket + 1;
         // Pairs with the heavy fence in wait::park: seq before attention.
         fence::light(self.shape.fences);
-        let attention = self.control.attention.load(ATTENTION_FENCED);
-        Ok(Pushed::Done { wake: wanted(attention, attention::ITEMS_WANTED) })
+        Ok(Pushed::Done { attention: self.attention_fenced() })
     }
 
     /// Where a new lone producer starts: its predecessor may have died between publishing and
@@ -297,12 +298,6 @@ impl<'m> Ring<'m> {
         }
         tail
     }
-}
-
-/// The attention word, if it says that somebody wants `bit`.
-#[inline(always)]
-pub(super) const fn wanted(attention: u64, bit: u64) -> Option<u64> {
-    if attention & bit == 0 { None } else { Some(attention) }
 }
 
 /// Producers stopped between two steps, for the models to resume.

@@ -1,10 +1,9 @@
 //! Take: copy first, then claim the copy.
 
-use super::mark::{Marked, State, attention};
+use super::mark::{Attention, Marked, State};
 use super::pass::Stalled;
-use super::put::wanted;
 use super::{Corrupt, REPEATS_MAX, RESTARTS_MAX, Ring, Role, TICKET_MAX, payload};
-use crate::order::{ATTENTION_FENCED, HEAD, LOST, MARK, REMARK, SEEN, TAIL, TAKE};
+use crate::order::{HEAD, LOST, MARK, REMARK, SEEN, TAIL, TAKE};
 use crate::sync::{fence, step};
 
 /// How a take ended.
@@ -14,8 +13,8 @@ pub enum Taken {
     Message {
         /// Its length, in bytes.
         len: usize,
-        /// The attention word, when somebody waits for room.
-        wake: Option<u64>,
+        /// As it was when the message had been taken.
+        attention: Attention,
     },
     /// No message, and no put in progress.
     Empty,
@@ -71,8 +70,7 @@ impl Ring<'_> {
     fn take(&self, head: u64, out: &mut [u8]) -> Option<Taken> {
         // Pairs with the heavy fence in pass::finish: seq (seen) before attention and mark.
         fence::light(self.shape.fences);
-        let attention = self.control.attention.load(ATTENTION_FENCED);
-        if attention & attention::SKIPS != 0 && !self.may_take(head) {
+        if self.attention_fenced().has(Attention::SKIPS) && !self.may_take(head) {
             return None;
         }
         // SEEN, though a length is payload: `head` is looked at after it below.
@@ -91,8 +89,7 @@ impl Ring<'_> {
         }
         // Pairs with the heavy fence in wait::park: head before attention.
         fence::light(self.shape.fences);
-        let attention = self.control.attention.load(ATTENTION_FENCED);
-        Some(Taken::Message { len, wake: wanted(attention, attention::ROOM_WANTED) })
+        Some(Taken::Message { len, attention: self.attention_fenced() })
     }
 
     /// Moves `head` past ticket `head`: taken or passed over. False: somebody else did.

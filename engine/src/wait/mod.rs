@@ -25,8 +25,8 @@ pub mod clock;
 pub(crate) mod spin;
 
 use crate::layout::cells::Gate;
-use crate::order::{EPOCH, LOST, QUIET, WAKE};
-use crate::ring::Ring;
+use crate::order::{EPOCH, WAKE};
+use crate::ring::{Attention, Ring};
 use crate::sync::{fence, step};
 use clock::Deadline;
 
@@ -43,12 +43,12 @@ pub struct Want<'m> {
 impl<'m> Want<'m> {
     /// Messages.
     pub fn items(gate: &'m Gate) -> Self {
-        Self { gate, bit: crate::ring::mark::attention::ITEMS_WANTED }
+        Self { gate, bit: Attention::ITEMS_WANTED }
     }
 
     /// Places.
     pub fn room(gate: &'m Gate) -> Self {
-        Self { gate, bit: crate::ring::mark::attention::ROOM_WANTED }
+        Self { gate, bit: Attention::ROOM_WANTED }
     }
 
     /// Sleeps until woken, the deadline, or the next look; `attempt` is made once more first.
@@ -73,27 +73,17 @@ impl<'m> Want<'m> {
         found
     }
 
-    /// Wakes one sleeper. `seen` is the attention word that said somebody waits.
+    /// Wakes one sleeper, if `seen` says that somebody sleeps.
     #[cold]
-    pub fn wake(self, ring: &Ring<'_>, seen: u64) {
+    pub fn wake(self, ring: &Ring<'_>, seen: Attention) {
+        if !seen.has(self.bit) {
+            return;
+        }
         if step("epoch") {
             self.gate.epoch.fetch_add(1, WAKE);
         }
         if bed::wake_one(self.gate) == 0 {
             ring.lower(self.bit, seen);
         }
-    }
-
-    /// Is somebody registered? For those who woke and leave work behind.
-    pub fn is_wanted(self, ring: &Ring<'_>) -> Option<u64> {
-        let seen = ring.attention();
-        if seen & self.bit == 0 { None } else { Some(seen) }
-    }
-}
-
-impl Ring<'_> {
-    /// Clears a bit of the attention word, unless anything was raised since `seen`.
-    fn lower(&self, bit: u64, seen: u64) {
-        _ = self.attention_word().compare_exchange(seen, seen & !bit, QUIET, LOST);
     }
 }

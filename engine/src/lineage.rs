@@ -1,0 +1,77 @@
+//! Which copy of a process is this? A handle that comes through `fork` is the parent's.
+//!
+//! A page that the kernel empties in every forked child (`MADV_WIPEONFORK`) holds a number; a child
+//! finds 0 there and stores the next one. So "am I still the process that attached?" is a load of
+//! memory that nobody else writes, cheap enough for every operation. Pids would need a system call
+//! each time, and come back.
+
+use std::ptr;
+use std::sync::OnceLock;
+
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
+
+use crate::order::{LINEAGE, LOST};
+use crate::sync::Word;
+
+/// Remembers the process in which it was made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lineage {
+    page: Option<&'static Word>,
+    number: u64,
+}
+
+impl Lineage {
+    /// This process.
+    pub(crate) fn own() -> Self {
+        static PAGE: OnceLock<Option<&'static Word>> = OnceLock::new();
+        /// Numbers given out, in this process or before it was forked: never the same twice in one
+        /// line of descent.
+        static LAST: Word = Word::new(0);
+        let Some(page) = *PAGE.get_or_init(wiped_page) else {
+            return Self { page: None, number: u64::from(std::process::id()) };
+        };
+        let fresh = LAST.fetch_add(1, LINEAGE) + 1;
+        // Of several threads one sets the number.
+        let set = page.compare_exchange(0, fresh, LINEAGE, LOST);
+        Self { page: Some(page), number: set.map_or_else(|now| now, |_| fresh) }
+    }
+
+    /// Is this process the one it was made in, and not a forked child of that?
+    #[inline(always)]
+    pub(crate) fn is_own(self) -> bool {
+        match self.page {
+            Some(page) => page.load(LINEAGE) == self.number,
+            None => u64::from(std::process::id()) == self.number,
+        }
+    }
+}
+
+/// A page of this process that its forked children find empty; `None` where the kernel has no such.
+fn wiped_page() -> Option<&'static Word> {
+    let len = rustix::param::page_size();
+    let access = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: a new mapping at an address of the kernel's choice disturbs nothing that exists.
+    let page = unsafe { mmap_anonymous(ptr::null_mut(), len, access, MapFlags::PRIVATE) }.ok()?;
+    // SAFETY: the page is ours, and nothing is in it yet.
+    let wiped = unsafe { madvise(page, len, Advice::LinuxWipeOnFork) };
+    if wiped.is_err() {
+        // SAFETY: mapped above, referred to by nobody.
+        _ = unsafe { rustix::mm::munmap(page, len) };
+        return None;
+    }
+    // SAFETY: aligned, zeroed, and never unmapped from here on.
+    Some(unsafe { &*page.cast::<Word>() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Lineage;
+
+    #[test]
+    fn a_process_is_its_own() {
+        let lineage = Lineage::own();
+        assert!(lineage.page.is_some(), "this kernel wipes pages on fork");
+        assert!(lineage.is_own());
+        assert_eq!(Lineage::own().number, lineage.number);
+    }
+}
