@@ -53,6 +53,9 @@ pub struct Rig {
     shape: Shape,
 }
 
+/// Who occupies every line at first.
+const OCCUPANT: u64 = 1;
+
 /// Messages are one word long.
 const STRIDE: usize = 3;
 
@@ -99,6 +102,41 @@ impl Rig {
     /// The producer that announces in line `at`.
     pub fn hand(&self, at: usize) -> Hand<'_> {
         self.ring().hand(&self.lines[at])
+    }
+
+    /// Ends all rests of parked consumers.
+    pub fn let_time_pass(&self) {
+        self.items.let_time_pass();
+    }
+
+    /// A dead participant's line is vacated. False: somebody else did.
+    pub fn vacate(&self, at: usize) -> bool {
+        self.lines[at].vacate(OCCUPANT)
+    }
+
+    /// What recovery does: vacates a dead participant's line, and sweeps.
+    pub fn recover(&self, at: usize) {
+        self.vacate(at);
+        self.ring().sweep();
+    }
+
+    /// A new participant takes the line, if it is vacant.
+    pub fn join(&self, at: usize) -> Option<Hand<'_>> {
+        self.lines[at].occupy(OCCUPANT + 1).then(|| {
+            self.ring().settle(&self.lines[at]);
+            self.hand(at)
+        })
+    }
+
+    /// Puts `value`, and is killed before it wakes anybody.
+    pub fn push_without_waking(&self, hand: &mut Hand<'_>, value: u64) -> bool {
+        let pushed = self.ring().push(hand, &value.to_ne_bytes());
+        matches!(pushed.expect("nothing is corrupt"), Pushed::Done { .. })
+    }
+
+    /// Parks for a message, and is killed when it wakes.
+    pub fn park_and_die(&self) {
+        Want::items(&self.items).park(&self.ring(), Deadline::NEVER, || None::<()>);
     }
 
     /// Puts `value`; false if full.

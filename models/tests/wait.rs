@@ -70,3 +70,40 @@ fn both_sides_park() {
         assert_conserved(&[0, 1], &[consumer.join().unwrap()]);
     });
 }
+
+/// A producer is killed between its publication and the wake: the sleeper finds the message when its
+/// sleep ends by itself, and the next wake-up works as ever. At most 3 preemptions.
+#[test]
+fn a_killed_waker_costs_one_rest() {
+    explore("waker killed || park", Some(3), || {
+        let rig = Arc::new(Rig::new(2, 4, 1));
+        let consumer = {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || rig.pop_parking())
+        };
+        assert!(rig.push_without_waking(&mut rig.hand(0), 1));
+        rig.let_time_pass();
+        assert_eq!(consumer.join().unwrap(), 1);
+    });
+}
+
+/// Of two sleepers one may be woken for the only message and killed before it takes it: the other
+/// gets it at the latest when its sleep ends. At most 2 preemptions.
+#[test]
+fn a_killed_sleeper_costs_one_rest() {
+    explore("woken killed || park", Some(2), || {
+        let rig = Arc::new(Rig::new(2, 4, 1));
+        let doomed = {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || rig.park_and_die())
+        };
+        let consumer = {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || rig.pop_parking())
+        };
+        assert!(rig.push(&mut rig.hand(0), 1));
+        rig.let_time_pass();
+        doomed.join().unwrap();
+        assert_eq!(consumer.join().unwrap(), 1);
+    });
+}

@@ -32,6 +32,7 @@ pub(crate) const STEPS: &[(&str, &str)] = &[
     ("register", "a sleeper does not say that it sleeps"),
     ("scan", "a slot is released while a writer announces it"),
     ("settle", "a taker leaves a request to pass over open"),
+    ("vacant", "what a dead participant announced keeps its slot resting"),
 ];
 
 #[derive(Debug, clap::Args)]

@@ -3,7 +3,7 @@
 
 use crossbeam_utils::CachePadded;
 
-use crate::order::{OCCUPANT, SCAN};
+use crate::order::{LOST, OCCUPANT, OCCUPY, SCAN};
 use crate::sync::{Word, Word32};
 
 /// The shared words of the ring, each on cache lines of its own.
@@ -78,7 +78,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// A line that somebody occupies, for the models.
+    /// A line that occupant 1 has, for the models.
     #[cfg(loom)]
     pub fn occupied() -> Self {
         Self { announced: Word::new(0), occupant: Word::new(1) }
@@ -90,7 +90,21 @@ impl Line {
     }
 
     pub(crate) fn is_occupied(&self) -> bool {
-        self.occupant.load(OCCUPANT) != 0
+        self.occupant() != 0
+    }
+
+    pub(crate) fn occupant(&self) -> u64 {
+        self.occupant.load(OCCUPANT)
+    }
+
+    /// Takes a vacant line for `occupant`. False: it is not vacant.
+    pub fn occupy(&self, occupant: u64) -> bool {
+        self.occupant.compare_exchange(0, occupant, OCCUPY, LOST).is_ok()
+    }
+
+    /// Vacates the line of `occupant`: who leaves, or is dead. False: it is not its line any more.
+    pub fn vacate(&self, occupant: u64) -> bool {
+        self.occupant.compare_exchange(occupant, 0, OCCUPY, LOST).is_ok()
     }
 }
 

@@ -15,7 +15,7 @@ use crate::error::AttachError;
 use crate::layout::cells::Line;
 use crate::layout::geometry::WORLDS;
 use crate::lineage::Lineage;
-use crate::order::{ANNOUNCE, LOST, OCCUPANT, OCCUPY, SCAN};
+use crate::order::{LOST, OCCUPANT, OCCUPY};
 use crate::ring::{Ring, Role};
 use crate::sync::Word;
 use crate::sync::fence::{self, Fences};
@@ -109,7 +109,7 @@ impl<'m> Registry<'m> {
             None => return Err(crowded()),
         };
         let mut seat = Seat { line, occupant, sole: None, lineage: Lineage::own() };
-        seat.settle(ring);
+        ring.settle(line);
         if role == Role::One {
             seat.exclude_others(self, side)?;
         }
@@ -122,11 +122,11 @@ impl<'m> Registry<'m> {
     pub(crate) fn reap(self, concerns: impl Fn(&Line) -> bool) -> usize {
         let world = own_world();
         let dead = |line: &&Line| {
-            let occupant = Occupant(line.occupant.load(OCCUPANT));
+            let occupant = Occupant(line.occupant());
             occupant.0 != 0
                 && concerns(line)
                 && self.is_dead(occupant, world)
-                && line.occupant.compare_exchange(occupant.0, 0, OCCUPY, LOST).is_ok()
+                && line.vacate(occupant.0)
         };
         self.lines.iter().filter(dead).count()
     }
@@ -137,10 +137,7 @@ impl<'m> Registry<'m> {
     }
 
     fn occupy(self, occupant: Occupant) -> Option<&'m Line> {
-        self.lines.iter().find(|line| {
-            !line.is_occupied()
-                && line.occupant.compare_exchange(0, occupant.0, OCCUPY, LOST).is_ok()
-        })
+        self.lines.iter().find(|line| !line.is_occupied() && line.occupy(occupant.0))
     }
 
     /// Is that participant certainly gone, as far as one can judge from `world`, which is ours?
@@ -180,17 +177,6 @@ impl<'m> Seat<'m> {
         self.lineage.is_own()
     }
 
-    /// Withdraws what a dead predecessor in the line announced: since we occupy it, it counts again,
-    /// and somebody may have left a slot resting for it.
-    fn settle(&self, ring: &Ring<'_>) {
-        if self.line.announced.load(SCAN) != 0 {
-            self.line.announced.store(0, ANNOUNCE);
-            // Pairs with the heavy fence in pass::release, as when withdrawing.
-            fence::light(ring.shape().fences);
-            ring.sweep();
-        }
-    }
-
     /// Claims the exclusive side, from nobody or from the dead.
     fn exclude_others(&mut self, registry: Registry<'m>, side: Side) -> Result<(), AttachError> {
         let sole = &registry.soles[side as usize];
@@ -218,7 +204,7 @@ impl Drop for Seat<'_> {
         if let Some(sole) = self.sole {
             _ = sole.compare_exchange(self.occupant.0, 0, OCCUPY, LOST);
         }
-        _ = self.line.occupant.compare_exchange(self.occupant.0, 0, OCCUPY, LOST);
+        self.line.vacate(self.occupant.0);
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::mark::{Attention, Marked, State};
 use super::{RESTARTS_MAX, Ring};
-use crate::order::{BASE, HEAD, LOST, MARK, REMARK, SCAN};
+use crate::layout::cells::Line;
+use crate::order::{ANNOUNCE, BASE, HEAD, LOST, MARK, REMARK, SCAN};
 use crate::sync::fence::{self, Refused};
 use crate::sync::step;
 
@@ -129,9 +130,21 @@ impl Ring<'_> {
         self.lines.iter().any(|line| {
             let announced = line.announced.load(SCAN);
             let Some(ticket) = announced.checked_sub(1) else { return false };
-            let in_period = base <= ticket && ticket <= last;
-            in_period && self.slot_of(ticket) == self.slot_of(last) && line.is_occupied()
+            let here =
+                base <= ticket && ticket <= last && self.slot_of(ticket) == self.slot_of(last);
+            here && (line.is_occupied() || !step("vacant"))
         })
+    }
+
+    /// By a new occupant of `line`: withdraws what a dead predecessor announced there. Since the line
+    /// is occupied again it counts again, and somebody may have left a slot resting for it.
+    pub fn settle(&self, line: &Line) {
+        if line.is_announcing() {
+            line.announced.store(0, ANNOUNCE);
+            // Pairs with the heavy fence in release, as in withdraw.
+            fence::light(self.shape.fences);
+            self.sweep();
+        }
     }
 
     /// Releases every slot that nobody can store into any more, and quiets attention if it can.

@@ -300,9 +300,20 @@ impl<'m> Ring<'m> {
     }
 }
 
-/// Producers stopped between two steps, for the models to resume.
+/// Producers stopped between two steps, for the models to resume, or not.
 #[cfg(loom)]
 impl<'m> Ring<'m> {
+    /// Announces the next ticket, and stops before claiming it.
+    pub fn announce_only(&self, hand: &mut Hand<'_>) {
+        let ticket = self.control.tail.load(TAIL_GUESS);
+        hand.line.announced.store(ticket + 1, ANNOUNCE);
+    }
+
+    /// Publishes, and stops before looking at attention.
+    pub fn publish_only(&self, claimed: Claimed) {
+        self.seq(claimed.ticket).store(claimed.ticket + 1, PUBLISH);
+    }
+
     /// Claims the next ticket, and stops before looking at attention.
     pub fn claim_without_looking(&self, hand: &mut Hand<'_>) -> Claimed {
         let ticket = self.control.tail.load(TAIL_GUESS);

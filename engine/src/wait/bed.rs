@@ -46,31 +46,49 @@ mod modelled {
     /// The kernel's queue of sleepers: compares and sleeps under one lock, as a futex does.
     #[derive(Debug)]
     pub struct Bed {
-        sleepers: Mutex<usize>,
+        state: Mutex<State>,
         woken: Condvar,
+    }
+
+    #[derive(Debug)]
+    struct State {
+        sleepers: usize,
+        /// The time of every sleep is up.
+        over: bool,
     }
 
     impl Bed {
         pub(crate) fn new() -> Self {
-            Self { sleepers: Mutex::new(0), woken: Condvar::new() }
+            let state = State { sleepers: 0, over: false };
+            Self { state: Mutex::new(state), woken: Condvar::new() }
         }
     }
 
-    /// Sleeps for ever, unless woken: time does not pass in a model, so a lost wake-up is a
-    /// deadlock.
+    impl Gate {
+        /// Ends all sleeps, and lets no later one begin: the bound on a sleep without a look.
+        pub fn let_time_pass(&self) {
+            let mut state = self.bed.state.lock().unwrap();
+            state.over = true;
+            state.sleepers = 0;
+            self.bed.woken.notify_all();
+        }
+    }
+
+    /// Sleeps until woken, or for ever: time passes in a model only where it says so, so a lost
+    /// wake-up is a deadlock.
     pub(in crate::wait) fn sleep(gate: &Gate, epoch: u32, _until: Deadline) {
-        let mut sleepers = gate.bed.sleepers.lock().unwrap();
-        if gate.epoch.load(EPOCH) != epoch {
+        let mut state = gate.bed.state.lock().unwrap();
+        if state.over || gate.epoch.load(EPOCH) != epoch {
             return;
         }
-        *sleepers += 1;
-        drop(gate.bed.woken.wait(sleepers).unwrap());
+        state.sleepers += 1;
+        drop(gate.bed.woken.wait(state).unwrap());
     }
 
     pub(in crate::wait) fn wake_one(gate: &Gate) -> usize {
-        let mut sleepers = gate.bed.sleepers.lock().unwrap();
-        let woken = usize::from(*sleepers > 0);
-        *sleepers -= woken;
+        let mut state = gate.bed.state.lock().unwrap();
+        let woken = usize::from(state.sleepers > 0);
+        state.sleepers -= woken;
         gate.bed.woken.notify_one();
         woken
     }

@@ -1,0 +1,136 @@
+//! Dead participants: what they held is given back beside whoever goes on, and whoever gives it back
+//! may die as well.
+//!
+//! A participant that died is one whose steps just end; its death is known here, as in the engine,
+//! before anybody vacates its line.
+
+#![cfg(loom)]
+
+use loom::sync::Arc;
+use loom::thread;
+use shmq_models::{Rig, assert_conserved, explore};
+
+/// A ring of one place in two slots. Line 1 claimed ticket 0 and died; it was passed over, and slot 0
+/// rests. Ticket 1 has been used, so the next ticket falls on slot 0.
+fn with_a_dead_writer(lines: usize) -> Rig {
+    let rig = Rig::new(1, 2, lines);
+    let _dead = rig.ring().claim(&mut rig.hand(1)).unwrap().unwrap();
+    assert_eq!(rig.pop(), None);
+    assert!(rig.push(&mut rig.hand(0), 0));
+    assert_eq!(rig.pop(), Some(0));
+    rig
+}
+
+/// All slots serve again, and nobody needs to look at marks.
+fn assert_whole(rig: &Rig, line: usize) {
+    let mut hand = rig.hand(line);
+    for value in 8..13 {
+        assert!(rig.push(&mut hand, value));
+        assert_eq!(rig.drain(), [value]);
+    }
+    assert!(rig.ring().is_quiet());
+}
+
+/// Recovery beside a producer whose ticket falls on the resting slot. At most 3 preemptions.
+#[test]
+fn recovery_beside_the_next_lap() {
+    explore("recover || next lap", Some(3), || {
+        let rig = Arc::new(with_a_dead_writer(2));
+        let recovery = {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || rig.recover(1))
+        };
+        let put = rig.push(&mut rig.hand(0), 1);
+        recovery.join().unwrap();
+        let sent: Vec<_> = put.then_some(1).into_iter().collect();
+        assert_conserved(&sent, &[rig.drain()]);
+        assert_whole(&rig, 0);
+    });
+}
+
+/// Two recover at once, and a third participant takes the line as soon as it is vacant, with the
+/// dead one's announcement still in it. At most 2 preemptions.
+#[test]
+fn two_recover_while_another_joins() {
+    explore("recover || recover || join", Some(2), || {
+        let rig = Arc::new(with_a_dead_writer(2));
+        let recoveries = [(); 2].map(|()| {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || rig.recover(1))
+        });
+        let put = rig.join(1).is_some_and(|mut hand| rig.push(&mut hand, 1));
+        for recovery in recoveries {
+            recovery.join().unwrap();
+        }
+        let sent: Vec<_> = put.then_some(1).into_iter().collect();
+        assert_conserved(&sent, &[rig.drain()]);
+        assert_whole(&rig, 0);
+    });
+}
+
+/// Whoever recovers is killed after vacating the line: the slot is made usable by others in passing,
+/// while one of them is at work. At most 3 preemptions.
+#[test]
+fn recovery_is_killed_half_way() {
+    explore("recovery killed || next lap", Some(3), || {
+        let rig = Arc::new(with_a_dead_writer(2));
+        let recovery = {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || assert!(rig.vacate(1)))
+        };
+        let put = rig.push(&mut rig.hand(0), 1);
+        recovery.join().unwrap();
+        let sent: Vec<_> = put.then_some(1).into_iter().collect();
+        assert_conserved(&sent, &[rig.drain()]);
+        assert_whole(&rig, 0);
+    });
+}
+
+/// The dead one had announced the ticket that another claimed: that one comes back late, while the
+/// dead one's line is vacated. Its slot is released once, by either. At most 2 preemptions.
+#[test]
+fn recovery_beside_a_late_writer_of_the_same_ticket() {
+    explore("recover || late writer", Some(2), || {
+        let rig = Arc::new(Rig::new(1, 2, 3));
+        let ring = rig.ring();
+        ring.announce_only(&mut rig.hand(1));
+        let claimed = ring.claim(&mut rig.hand(2)).unwrap().unwrap();
+        assert_eq!(rig.pop(), None);
+        let recovery = {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || rig.recover(1))
+        };
+        ring.fill(&claimed, &32_u64.to_ne_bytes());
+        let outcome = ring.publish(&mut rig.hand(2), claimed);
+        assert_eq!(outcome, shmq_engine::ring::Outcome::PassedOver);
+        recovery.join().unwrap();
+        assert_whole(&rig, 0);
+    });
+}
+
+/// A producer died between its publication and its withdrawal: its message is got once, while its
+/// line is vacated and another producer goes on. At most 2 preemptions.
+#[test]
+fn recovery_beside_the_taking_of_the_last_message() {
+    explore("recover || take last", Some(2), || {
+        let rig = Arc::new(Rig::new(1, 2, 2));
+        let ring = rig.ring();
+        let claimed = ring.claim(&mut rig.hand(1)).unwrap().unwrap();
+        ring.fill(&claimed, &16_u64.to_ne_bytes());
+        ring.publish_only(claimed);
+        let recovery = {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || rig.recover(1))
+        };
+        let taker = {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || rig.pop().into_iter().collect::<Vec<_>>())
+        };
+        let put = rig.push(&mut rig.hand(0), 1);
+        recovery.join().unwrap();
+        let got = taker.join().unwrap();
+        let sent: Vec<_> = [16].into_iter().chain(put.then_some(1)).collect();
+        assert_conserved(&sent, &[got, rig.drain()]);
+        assert_whole(&rig, 0);
+    });
+}
