@@ -1,0 +1,142 @@
+//! P5 and P6: what the capacity forbids.
+
+use super::items::{Item, Items};
+use super::lost::Missing;
+use super::order::Order;
+use super::violation::{Pattern, SHOWN_MAX, Violation};
+use crate::history::{NEVER, Operation};
+
+pub(super) fn check(
+    items: &Items<'_>,
+    order: &Order<'_, '_>,
+    missing: &[Missing<'_>],
+    capacity: u64,
+) -> Vec<Violation> {
+    let mut found = false_full(items, order, missing, capacity);
+    found.extend(overflow(items, missing, capacity));
+    found
+}
+
+/// P5: counts all that may have had a place.
+fn false_full(
+    items: &Items<'_>,
+    order: &Order<'_, '_>,
+    missing: &[Missing<'_>],
+    capacity: u64,
+) -> Vec<Violation> {
+    let taken = items.taken.iter().map(|item| (item.put.inv, item.gone_by()));
+    let missing = missing.iter().map(|missing| (missing.item.put.inv, missing.deadline));
+    // The place of a killed put is free when a message is out that was put after all of that put's
+    // traces were gone.
+    let freed = |ghost: &Item<'_>| order.first_after(ghost.settled).map_or(NEVER, Item::gone_by);
+    let ghosts = items.ghosts.iter().map(|ghost| (ghost.put.inv, freed(ghost)));
+    let mut changes = Vec::new();
+    for (from, until) in taken.chain(missing).chain(ghosts) {
+        changes.push((from, 1));
+        if until != NEVER {
+            changes.push((until + 1, -1));
+        }
+    }
+    let levels = Levels::of(changes);
+    let wrong = items.fulls.iter().filter_map(|full| {
+        let most = levels.most(full.inv, full.res);
+        (most < capacity).then(|| {
+            let why = format!("at most {most} of {capacity} places can have been taken");
+            Violation::new(Pattern::FalseFull, why, &[full])
+        })
+    });
+    wrong.take(SHOWN_MAX).collect()
+}
+
+/// P6: counts only what was surely inside.
+fn overflow(items: &Items<'_>, missing: &[Missing<'_>], capacity: u64) -> Vec<Violation> {
+    // A missing message may be out from the beginning of any get that may have it.
+    let out = |missing: &Missing<'_>, takers: &[&Operation]| {
+        missing.suspects.iter().map(|&at| takers[at].inv).min().unwrap_or(NEVER)
+    };
+    let taken = items.taken.iter().map(|item| (item.inside_from(), item.inside_until()));
+    let missing =
+        missing.iter().map(|missing| (missing.item.inside_from(), out(missing, &items.takers)));
+    let mut changes = Vec::new();
+    for (from, until) in taken.chain(missing).filter(|(from, until)| from < until) {
+        changes.push((from + 1, 1));
+        changes.push((until, -1));
+    }
+    let levels = Levels::of(changes);
+    let Some(&(time, level)) = levels.steps.iter().find(|&&(_, level)| level > capacity) else {
+        return Vec::new();
+    };
+    let inside =
+        items.taken.iter().filter(|item| item.inside_from() < time && time <= item.inside_until());
+    let why = format!("{level} messages were inside at {time}, of at most {capacity}");
+    let operations: Vec<_> = inside.take(SHOWN_MAX).flat_map(Item::operations).collect();
+    vec![Violation::new(Pattern::Overflow, why, &operations)]
+}
+
+/// A number that changes at times, to be asked for its maximum.
+#[derive(Debug)]
+struct Levels {
+    /// `{from when on, how many}`, by time.
+    steps: Vec<(u64, u64)>,
+    /// A tree of maxima: node n has the children 2n and 2n + 1, the leaves are the second half.
+    tree: Vec<u64>,
+}
+
+impl Levels {
+    fn of(mut changes: Vec<(u64, i64)>) -> Self {
+        changes.sort_unstable();
+        let mut steps = vec![(0, 0)];
+        let mut level = 0;
+        for (time, change) in changes {
+            level += change;
+            let now = u64::try_from(level).unwrap_or(0);
+            match steps.last_mut() {
+                Some(last) if last.0 == time => last.1 = now,
+                _ => steps.push((time, now)),
+            }
+        }
+        let mut tree = vec![0; steps.len()];
+        tree.extend(steps.iter().map(|&(_, level)| level));
+        for at in (1..steps.len()).rev() {
+            tree[at] = tree[2 * at].max(tree[2 * at + 1]);
+        }
+        Self { steps, tree }
+    }
+
+    /// The highest from `first` to `last`.
+    fn most(&self, first: u64, last: u64) -> u64 {
+        let leaf = |time| self.steps.partition_point(|&(start, _)| start <= time) - 1;
+        let (mut from, mut to) =
+            (leaf(first) + self.steps.len(), leaf(last) + self.steps.len() + 1);
+        let mut most = 0;
+        while from < to {
+            if from % 2 == 1 {
+                most = most.max(self.tree[from]);
+                from += 1;
+            }
+            if to % 2 == 1 {
+                to -= 1;
+                most = most.max(self.tree[to]);
+            }
+            from /= 2;
+            to /= 2;
+        }
+        most
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Levels;
+
+    #[test]
+    fn levels_are_those_of_the_steps() {
+        let levels = Levels::of(vec![(5, 1), (7, 1), (7, 1), (9, -1), (9, -1), (20, 1)]);
+        assert_eq!(levels.steps, [(0, 0), (5, 1), (7, 3), (9, 1), (20, 2)]);
+        for (first, last, most) in
+            [(0, 4, 0), (0, 5, 1), (6, 6, 1), (6, 8, 3), (8, 8, 3), (9, 19, 1)]
+        {
+            assert_eq!(levels.most(first, last), most, "{first} to {last}");
+        }
+    }
+}
