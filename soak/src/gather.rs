@@ -1,0 +1,120 @@
+//! From logs to a history.
+
+use std::collections::HashSet;
+
+use anyhow::{Context, Result, bail};
+use shmq_engine::{PopError, Queue};
+use shmq_soak::history::{Operation, What};
+
+use crate::clock;
+use crate::crew::Gone;
+use crate::log::{Call, Entry, Return};
+use crate::message;
+use crate::warp::Warp;
+
+/// The supervisor's own number.
+pub(crate) const SUPERVISOR: u32 = 0;
+
+/// How many operations ended how.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) operations: u64,
+    pub(crate) puts: u64,
+    pub(crate) gets: u64,
+    pub(crate) fulls: u64,
+    pub(crate) empties: u64,
+    pub(crate) kills: u64,
+    /// Workers killed before their first operation.
+    pub(crate) killed_before: u64,
+    pub(crate) killed_in_put: u64,
+    pub(crate) killed_in_get: u64,
+    /// Messages of killed puts that arrived.
+    pub(crate) arrived: u64,
+    /// Messages that went with a killed get.
+    pub(crate) taken_along: u64,
+}
+
+/// Every operation of those that are gone, intervals widened by the warp.
+pub(crate) fn history(gone: &[Gone], warp: Warp, counts: &mut Counts) -> Result<Vec<Operation>> {
+    let mut history = Vec::new();
+    for gone in gone {
+        let before = history.len();
+        for entry in gone.log.entries() {
+            let mut operation = operation(gone, entry.context("reading a log")?)?;
+            operation.inv = operation.inv.saturating_sub(warp.ticks);
+            operation.res = operation.res.saturating_add(warp.ticks);
+            history.push(operation);
+        }
+        counts.kills += u64::from(gone.death.is_some());
+        counts.killed_before += u64::from(gone.death.is_some() && history.len() == before);
+    }
+    Ok(history)
+}
+
+fn operation(gone: &Gone, entry: Entry) -> Result<Operation> {
+    let Entry { call, inv, end } = entry;
+    let (what, res) = match (call, end, gone.death) {
+        (Call::Put(value), Some((Return::Done(None), res)), _) => (What::Put(value), res),
+        (Call::Put(value), Some((Return::Refused, res)), _) => (What::Full(value), res),
+        (Call::Get, Some((Return::Done(Some(value)), res)), _) => (What::Got(value), res),
+        (Call::Get, Some((Return::Torn(value), res)), _) => (What::Torn(value), res),
+        (Call::Get, Some((Return::Refused, res)), _) => (What::Empty, res),
+        (Call::Put(value), None, Some(death)) => {
+            (What::PutKilled { value, settled: death.settled }, death.dead)
+        }
+        (Call::Get, None, Some(death)) => (What::GetKilled, death.dead),
+        _ => bail!("worker {} ended by itself with {entry:?} in its log", gone.number),
+    };
+    Ok(Operation { process: gone.number, what, inv, res })
+}
+
+/// Adds up a whole epoch.
+pub(crate) fn count(history: &[Operation], counts: &mut Counts) {
+    let (mut killed_puts, mut got, mut put) = (HashSet::new(), 0, 0);
+    for operation in history {
+        counts.operations += 1;
+        match operation.what {
+            What::Put(_) => put += 1,
+            What::Full(_) => counts.fulls += 1,
+            What::PutKilled { value, .. } => {
+                counts.killed_in_put += 1;
+                killed_puts.insert(value);
+            }
+            What::Got(_) | What::Torn(_) => got += 1,
+            What::Empty => counts.empties += 1,
+            What::GetKilled => counts.killed_in_get += 1,
+        }
+    }
+    let is_arrival =
+        |operation: &&Operation| matches!(operation.what, What::Got(v) if killed_puts.contains(&v));
+    let arrived = history.iter().filter(is_arrival).count() as u64;
+    counts.arrived += arrived;
+    counts.puts += put;
+    counts.gets += got;
+    counts.taken_along += (put + arrived).saturating_sub(got);
+}
+
+/// Empties the queue when everybody is gone.
+pub(crate) fn drain(queue: &Queue, scratch: &mut [u8]) -> Result<Vec<Operation>, String> {
+    let mut consumer = queue.consumer().map_err(|error| format!("attaching to drain: {error}"))?;
+    let mut buffer = scratch.to_vec();
+    let mut drained = Vec::new();
+    loop {
+        let inv = clock::before();
+        let got = consumer.try_pop(&mut buffer);
+        let res = clock::after();
+        let what = match got {
+            Ok(len) => match message::read(&buffer[..len], scratch) {
+                Ok(value) => What::Got(value),
+                Err(began) => What::Torn(began),
+            },
+            Err(PopError::Empty) => What::Empty,
+            Err(error) => return Err(format!("draining: {error}")),
+        };
+        drained.push(Operation { process: SUPERVISOR, what, inv, res });
+        // A corrupt queue may be endless.
+        if what == What::Empty || drained.len() > queue.capacity() {
+            return Ok(drained);
+        }
+    }
+}

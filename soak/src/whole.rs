@@ -1,0 +1,107 @@
+//! After an epoch nothing of the queue may be missing: every place for messages, every place for
+//! participants.
+
+use shmq_engine::{AttachError, PopError, PushError, Queue};
+use shmq_soak::history::Value;
+
+use crate::gather::SUPERVISOR;
+use crate::message;
+use crate::setting::Setting;
+
+/// The queue is empty, nobody is attached, and what the dead held was recovered.
+pub(crate) fn check(queue: &Queue, setting: &Setting) -> Result<(), String> {
+    capacity(queue, setting)?;
+    registry(queue, setting)
+}
+
+/// Exactly so many messages fit, and come out in order; twice, so that the slots change.
+fn capacity(queue: &Queue, setting: &Setting) -> Result<(), String> {
+    let refused = |error: AttachError| format!("attaching after recovery: {error}");
+    let mut producer = queue.producer().map_err(refused)?;
+    let mut consumer = queue.consumer().map_err(refused)?;
+    let mut buffer = vec![0; setting.message_max];
+    let mut scratch = buffer.clone();
+    let count = u32::try_from(setting.capacity).map_err(|error| error.to_string())?;
+    for round in 0..2 {
+        let value = |n| Value::new(SUPERVISOR, round * count + n);
+        for n in 0..count {
+            producer.try_push(message::write(&mut buffer, value(n))).map_err(|error| {
+                format!("after recovery only {n} of {count} messages fit: {error}")
+            })?;
+        }
+        let one_more = producer.try_push(message::write(&mut buffer, value(count)));
+        if one_more != Err(PushError::Full) {
+            return Err(format!("with {count} messages the queue is not full: {one_more:?}"));
+        }
+        for n in 0..count {
+            let got = consumer.try_pop(&mut buffer);
+            let got = got.map(|len| message::read(&buffer[..len], &mut scratch));
+            if got != Ok(Ok(value(n))) {
+                return Err(format!("after recovery message {n} of {count} is {got:?}"));
+            }
+        }
+        let rest = consumer.try_pop(&mut buffer);
+        if rest != Err(PopError::Empty) {
+            return Err(format!("after {count} messages the queue is not empty: {rest:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Everybody finds a place, and nobody more.
+fn registry(queue: &Queue, setting: &Setting) -> Result<(), String> {
+    let most = setting.participants;
+    let mut attached = Vec::with_capacity(most);
+    for n in 0..most {
+        let consumer = queue.consumer();
+        attached.push(
+            consumer.map_err(|error| format!("only {n} of {most} places are free: {error}"))?,
+        );
+    }
+    match queue.consumer() {
+        Err(AttachError::Crowded { .. }) => Ok(()),
+        other => Err(format!("with {most} participants there is room for another: {other:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shmq_engine::Options;
+
+    use super::*;
+
+    fn setting(capacity: usize, participants: usize) -> Setting {
+        let plan = crate::cli::Plan {
+            operations: 0,
+            kills: 0,
+            processes: 2,
+            seed: 0,
+            message_max: Some(48),
+            capacity: Some(capacity),
+            history: Default::default(),
+        };
+        let mut random = rand::SeedableRng::seed_from_u64(0);
+        let mut setting = Setting::draw(&plan, &mut random, 0, 0);
+        setting.participants = participants;
+        setting
+    }
+
+    #[test]
+    fn what_is_missing_is_noticed() {
+        let queue = Options::new(4).participants(6).create_heap().unwrap();
+        assert_eq!(check(&queue, &setting(4, 6)), Ok(()));
+        assert!(check(&queue, &setting(5, 6)).unwrap_err().contains("only 4 of 5 messages fit"));
+        queue.consumer().unwrap().try_pop(&mut [0; 48]).unwrap();
+        let more = check(&queue, &setting(3, 6)).unwrap_err();
+        assert!(more.contains("is not full") || more.contains("is Ok"), "{more}");
+    }
+
+    #[test]
+    fn a_place_that_is_taken_is_noticed() {
+        let queue = Options::new(1).participants(4).create_heap().unwrap();
+        let _taken = queue.consumer().unwrap();
+        let fault = check(&queue, &setting(1, 4)).unwrap_err();
+        assert!(fault.contains("only 3 of 4 places are free"), "{fault}");
+        assert!(check(&queue, &setting(1, 3)).is_ok());
+    }
+}

@@ -1,0 +1,181 @@
+//! One worker process: puts, gets, or both, and logs every operation.
+//!
+//! `shmq-soak __worker SPEC` with SPEC in JSON and everything shared as inherited file descriptors.
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use serde::{Deserialize, Serialize};
+use shmq_engine::{Consumer, PopError, Producer, PushError, Queue};
+use shmq_soak::history::Value;
+
+use crate::control::Control;
+use crate::log::{Call, Log, Return, Writer};
+use crate::message;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Role {
+    Putter,
+    Getter,
+    Both,
+}
+
+impl Role {
+    pub(crate) fn puts(self) -> bool {
+        self != Self::Getter
+    }
+
+    pub(crate) fn gets(self) -> bool {
+        self != Self::Putter
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Spec {
+    pub(crate) number: u32,
+    pub(crate) role: Role,
+    pub(crate) seed: u64,
+    pub(crate) parent: i32,
+    pub(crate) queue: RawFd,
+    pub(crate) control: RawFd,
+    pub(crate) log: RawFd,
+}
+
+pub(crate) fn main(spec: &str) -> ExitCode {
+    match work(spec) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("worker {spec}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Until it is over, or the log is full.
+fn work(spec: &str) -> Result<()> {
+    let spec: Spec = serde_json::from_str(spec).context("a worker is started by shmq-soak only")?;
+    die_with_parent(spec.parent)?;
+    let control = Control::open(inherited(spec.control)).context("the control page")?;
+    let log = Log::open(inherited(spec.log)).context("the log")?;
+    let queue = Queue::from_fd(inherited(spec.queue)).context("the queue")?;
+    let mut worker = Worker::attach(&spec, &queue, log.writer())?;
+    while worker.log.has_room() && !control.is_over() {
+        worker.operate()?;
+    }
+    Ok(())
+}
+
+/// However the supervisor ends, no worker outlives it.
+fn die_with_parent(parent: i32) -> Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL)).context("prctl(PR_SET_PDEATHSIG)")?;
+    if Pid::as_raw(getppid()) != parent {
+        bail!("the supervisor is gone");
+    }
+    Ok(())
+}
+
+fn inherited(fd: RawFd) -> OwnedFd {
+    // SAFETY: the supervisor left this descriptor open for us alone, and each is taken once.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// What this worker has attached, and its choices.
+struct Worker<'l> {
+    number: u32,
+    sequence: u32,
+    producer: Option<Producer>,
+    consumer: Option<Consumer>,
+    log: Writer<'l>,
+    random: StdRng,
+    /// The last operation found the queue full or empty.
+    was_refused: bool,
+    buffer: Vec<u8>,
+    scratch: Vec<u8>,
+}
+
+impl<'l> Worker<'l> {
+    fn attach(spec: &Spec, queue: &Queue, log: Writer<'l>) -> Result<Self> {
+        let attached = "attaching to the queue";
+        Ok(Self {
+            number: spec.number,
+            sequence: 0,
+            producer: spec.role.puts().then(|| queue.producer()).transpose().context(attached)?,
+            consumer: spec.role.gets().then(|| queue.consumer()).transpose().context(attached)?,
+            log,
+            random: StdRng::seed_from_u64(spec.seed),
+            was_refused: false,
+            buffer: vec![0; queue.message_max()],
+            scratch: vec![0; queue.message_max()],
+        })
+    }
+
+    fn operate(&mut self) -> io::Result<()> {
+        let timeout = self.timeout();
+        let both = self.producer.is_some() && self.consumer.is_some();
+        let puts = if both { self.random.random() } else { self.producer.is_some() };
+        let returned = if puts { self.put(timeout) } else { self.get(timeout) }?;
+        self.was_refused = returned == Return::Refused;
+        Ok(())
+    }
+
+    /// How long to wait; `None`: not at all. After a refusal mostly some time, for repeating it at
+    /// once would fill the log with the same.
+    fn timeout(&mut self) -> Option<Duration> {
+        let random = &mut self.random;
+        let tries = if self.was_refused { 0.1 } else { 0.7 };
+        if random.random_bool(tries) {
+            return None;
+        }
+        let most_us = match random.random_range(0..256) {
+            0 => 150_000,
+            1..=8 => 5_000,
+            _ => 400,
+        };
+        Some(Duration::from_micros(random.random_range(0..=most_us)))
+    }
+
+    fn put(&mut self, timeout: Option<Duration>) -> io::Result<Return> {
+        let producer = self.producer.as_mut().ok_or(io::ErrorKind::Unsupported)?;
+        // A new value also after Full: a message that was refused and arrives is out of thin air.
+        let value = Value::new(self.number, self.sequence);
+        self.sequence += 1;
+        let message = message::write(&mut self.buffer, value);
+        let put = || match timeout {
+            None => producer.try_push(message),
+            Some(timeout) => producer.push_timeout(message, timeout),
+        };
+        self.log.log(Call::Put(value), put, |put| match put {
+            Ok(()) => Ok(Return::Done(None)),
+            Err(PushError::Full) => Ok(Return::Refused),
+            Err(error) => Err(io::Error::other(error)),
+        })
+    }
+
+    fn get(&mut self, timeout: Option<Duration>) -> io::Result<Return> {
+        let consumer = self.consumer.as_mut().ok_or(io::ErrorKind::Unsupported)?;
+        let (buffer, scratch) = (&mut self.buffer[..], &mut self.scratch[..]);
+        let get = move || {
+            let got = match timeout {
+                None => consumer.try_pop(buffer),
+                Some(timeout) => consumer.pop_timeout(buffer, timeout),
+            };
+            // Moved, so that what is given back may borrow it.
+            let buffer = buffer;
+            Ok(&buffer[..got?])
+        };
+        self.log.log(Call::Get, get, |got| match got {
+            Ok(message) => Ok(match message::read(message, scratch) {
+                Ok(value) => Return::Done(Some(value)),
+                Err(began) => Return::Torn(began),
+            }),
+            Err(PopError::Empty) => Ok(Return::Refused),
+            Err(error) => Err(io::Error::other(error)),
+        })
+    }
+}
