@@ -115,10 +115,12 @@ impl Hand<'_> {
             Some(worker) => worker.is_stopped,
         };
         match self.random.random_range(0..16) {
-            0..8 => self.kill(seat),
-            8..14 if !is_stopped => self.stop(seat),
-            8..14 => self.seats[seat].as_mut().map_or(Ok(()), |worker| worker.set_stopped(false)),
-            14 => {
+            0..6 => self.kill(seat),
+            6..15 if is_stopped => {
+                self.seats[seat].as_mut().map_or(Ok(()), |worker| worker.set_stopped(false))
+            }
+            6..10 => self.stop(seat),
+            15 => {
                 self.recover();
                 Ok(())
             }

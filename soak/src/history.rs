@@ -63,8 +63,8 @@ pub enum What {
     PutKilled {
         /// The message.
         value: Value,
-        /// By then nothing of the put was left but the message, if it was put. Until then it may
-        /// have taken a place.
+        /// By then, after the death, nothing of the put was left but the message, if it was put.
+        /// Until then it may have taken a place.
         settled: u64,
     },
     /// The message was got.

@@ -6,6 +6,9 @@ use shmq_soak::history::{Operation, What};
 use crate::crew::Gone;
 use crate::gather::SUPERVISOR;
 
+/// Minutes.
+const TICKS_MAX: u64 = 1 << 40;
+
 /// In ticks. Contains everything: the others' turn to run on the CPUs there are, the rest of an
 /// operation that was in progress at the kill or the wait for a new one, and logging it.
 #[derive(Debug)]
@@ -17,7 +20,7 @@ pub(crate) struct Latency {
 
 impl Latency {
     pub(crate) fn new() -> Self {
-        let ticks = Histogram::new(3).expect("three digits are allowed");
+        let ticks = Histogram::new_with_bounds(1, TICKS_MAX, 3).expect("the bounds are valid");
         Self { ticks, unanswered: 0 }
     }
 

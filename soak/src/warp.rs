@@ -74,7 +74,8 @@ fn play(ball: &Ball, cpu: usize, side: u64) -> Result<u64> {
             }
             std::hint::spin_loop();
         };
-        worst = worst.max((received & !1).saturating_sub(clock::before() | 1));
+        // The reading that waits for what was received.
+        worst = worst.max((received & !1).saturating_sub(clock::after() | 1));
         // ordering: Release, pairs with Acquire above
         ball.reading.store(clock::after() & !1 | (1 - side), Ordering::Release);
     }

@@ -88,12 +88,16 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_noticed() {
-        let queue = Options::new(4).participants(6).create_heap().unwrap();
-        assert_eq!(check(&queue, &setting(4, 6)), Ok(()));
-        assert!(check(&queue, &setting(5, 6)).unwrap_err().contains("only 4 of 5 messages fit"));
-        queue.consumer().unwrap().try_pop(&mut [0; 48]).unwrap();
-        let more = check(&queue, &setting(3, 6)).unwrap_err();
-        assert!(more.contains("is not full") || more.contains("is Ok"), "{more}");
+        let fault = |more, asked| {
+            let queue = Options::new(4).participants(6).create_heap().unwrap();
+            (0..more).for_each(|_| queue.producer().unwrap().try_push(b"left over").unwrap());
+            check(&queue, &setting(asked, 6))
+        };
+        assert_eq!(fault(0, 4), Ok(()));
+        assert!(fault(0, 5).unwrap_err().contains("only 4 of 5 messages fit"));
+        assert!(fault(0, 3).unwrap_err().contains("is not full: Ok"));
+        assert!(fault(1, 4).unwrap_err().contains("only 3 of 4 messages fit"));
+        assert!(fault(1, 3).unwrap_err().contains("message 0 of 3 is Ok(Err("));
     }
 
     #[test]

@@ -95,6 +95,7 @@ struct Worker<'l> {
     random: StdRng,
     /// The last operation found the queue full or empty.
     was_refused: bool,
+    did_put: bool,
     buffer: Vec<u8>,
     scratch: Vec<u8>,
 }
@@ -110,32 +111,42 @@ impl<'l> Worker<'l> {
             log,
             random: StdRng::seed_from_u64(spec.seed),
             was_refused: false,
+            did_put: false,
             buffer: vec![0; queue.message_max()],
             scratch: vec![0; queue.message_max()],
         })
     }
 
     fn operate(&mut self) -> io::Result<()> {
-        let timeout = self.timeout();
         let both = self.producer.is_some() && self.consumer.is_some();
-        let puts = if both { self.random.random() } else { self.producer.is_some() };
+        let timeout = self.timeout(both);
+        let puts = match (both, self.was_refused) {
+            (true, true) => !self.did_put,
+            (true, false) => self.random.random(),
+            (false, _) => self.producer.is_some(),
+        };
         let returned = if puts { self.put(timeout) } else { self.get(timeout) }?;
-        self.was_refused = returned == Return::Refused;
+        (self.did_put, self.was_refused) = (puts, returned == Return::Refused);
         Ok(())
     }
 
     /// How long to wait; `None`: not at all. After a refusal mostly some time, for repeating it at
-    /// once would fill the log with the same.
-    fn timeout(&mut self) -> Option<Duration> {
+    /// once would fill the log with the same; but who does both goes on with the other, and would
+    /// often wait for itself.
+    fn timeout(&mut self, both: bool) -> Option<Duration> {
         let random = &mut self.random;
-        let tries = if self.was_refused { 0.1 } else { 0.7 };
+        let tries = match (both, self.was_refused) {
+            (true, _) => 0.95,
+            (false, false) => 0.7,
+            (false, true) => 0.1,
+        };
         if random.random_bool(tries) {
             return None;
         }
-        let most_us = match random.random_range(0..256) {
+        let most_us = match random.random_range(0..2048) {
             0 => 150_000,
-            1..=8 => 5_000,
-            _ => 400,
+            1..=32 => 5_000,
+            _ => 300,
         };
         Some(Duration::from_micros(random.random_range(0..=most_us)))
     }

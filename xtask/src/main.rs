@@ -7,6 +7,7 @@ mod leftovers;
 mod loom;
 mod model;
 mod mutants;
+mod soak;
 mod table;
 mod test;
 #[cfg(test)]
@@ -37,6 +38,8 @@ enum Task {
     Mutants(mutants::Args),
     /// Runs the libFuzzer targets on the stable toolchain.
     Fuzz(fuzz::Args),
+    /// Kills and stops processes at a queue for some minutes, and checks all they did.
+    Soak(soak::Args),
     /// Measures single operations with criterion.
     Bench(bench::Args),
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Task::Model(args) => model::run(&workspace, args),
         Task::Mutants(args) => mutants::run(&workspace, args),
         Task::Fuzz(args) => fuzz::run(&workspace, args),
+        Task::Soak(args) => soak::run(&workspace, args),
         Task::Bench(args) => bench::run(&workspace, args),
     });
     match done {

@@ -58,7 +58,9 @@ impl<'h> Items<'h> {
         for operation in history {
             match operation.what {
                 What::Put(value) => puts.push(put(value, operation, 0)),
-                What::PutKilled { value, settled } => puts.push(put(value, operation, settled)),
+                What::PutKilled { value, settled } => {
+                    puts.push(put(value, operation, settled.max(operation.res)));
+                }
                 What::Got(value) => gets.push((value, operation)),
                 What::Empty => sorted.empties.push(operation),
                 What::Full(_) => sorted.fulls.push(operation),
