@@ -138,6 +138,10 @@ fn p5_false_full() {
     assert_eq!(found_in(1, &[put(A, 1, 2), got(A, 3, 5), full(5, 6)]), []);
     assert_eq!(found_in(1, &[put(A, 6, 7), full(5, 6)]), [], "a put in progress counts");
     assert_eq!(found_in(1, &[put(A, 7, 8), full(5, 6)]), [Pattern::FalseFull]);
+    let other = |inv, res| op(inv, res, What::Full(B));
+    let two = [put(A, 1, 2), full(6, 6)];
+    assert_eq!(found_in(2, &[two[0], two[1], other(3, 4)]), [Pattern::FalseFull; 2]);
+    assert_eq!(found_in(2, &[two[0], two[1], other(4, 8)]), [], "each may have the last place");
 }
 
 #[test]

@@ -15,7 +15,7 @@
 //!
 //! | pattern | what |
 //! |---|---|
-//! | P5 | Full, though at no moment of the call could there be as many messages and puts in progress as the queue holds |
+//! | P5 | Full, though at no moment of the call could there be as many messages and other puts in progress as the queue holds |
 //! | P6 | more messages were surely inside at once than the queue holds |
 //!
 //! **Killed operations.** A killed put whose message was got did happen, before the death; one whose
