@@ -78,6 +78,7 @@ mod tests {
             seed: 0,
             message_max: Some(48),
             capacity: Some(capacity),
+            tolerate_late_full: false,
             history: Default::default(),
         };
         let mut random = rand::SeedableRng::seed_from_u64(0);

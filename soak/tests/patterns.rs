@@ -145,6 +145,17 @@ fn p5_false_full() {
 }
 
 #[test]
+fn p5_late_if_a_put_was_overtaken_by_a_lap() {
+    // B's put was stopped while three others went through a queue of two.
+    let n = |n| Value::new(3, n);
+    let lap = [put(B, 1, 40), put(n(0), 2, 3), got(n(0), 4, 5), put(n(1), 6, 7), got(n(1), 8, 9)];
+    let end = [put(n(2), 38, 39), full(42, 43), got(n(2), 50, 51), got(B, 52, 53)];
+    let with = |third: &[Operation]| found_in(3, &[&lap[..], third, &end].concat());
+    assert_eq!(with(&[put(n(3), 10, 11), got(n(3), 12, 13)]), [Pattern::LateFull]);
+    assert_eq!(with(&[]), [Pattern::FalseFull], "no lap");
+}
+
+#[test]
 fn p5_a_killed_put_has_a_place_until_it_is_settled_and_passed() {
     let later = [put(B, 12, 13), got(B, 14, 15), full(20, 21)];
     let with = |settled| found_in(1, &[&[killed_put(A, 1, 3, settled)], &later[..]].concat());

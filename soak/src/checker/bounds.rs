@@ -24,31 +24,61 @@ fn false_full(
     missing: &[Missing<'_>],
     capacity: u64,
 ) -> Vec<Violation> {
+    let mut places = places(items, order, missing);
+    let strictly = Levels::of(&places);
+    places.extend(late_places(items, order, capacity));
+    let at_most = Levels::of(&places);
+    let wrong = items.fulls.iter().filter_map(|full| {
+        // Its own place is no reason.
+        let most = |levels: &Levels| levels.most(full.inv, full.res) - 1;
+        let (strictly, at_most) = (most(&strictly), most(&at_most));
+        (strictly < capacity).then(|| {
+            let why = format!("at most {strictly} of {capacity} places can have been taken");
+            let (pattern, why) = if at_most < capacity {
+                (Pattern::FalseFull, why)
+            } else {
+                let late = "or else by puts that had ended, and had been overtaken by a lap";
+                (Pattern::LateFull, format!("{why}, {late}"))
+            };
+            Violation::new(pattern, why, &[full])
+        })
+    });
+    // Late ones must not crowd out the others.
+    let (late, false_ones): (Vec<_>, Vec<_>) =
+        wrong.partition(|violation| violation.pattern == Pattern::LateFull);
+    let shown = |violations: Vec<_>| violations.into_iter().take(SHOWN_MAX);
+    shown(false_ones).chain(shown(late)).collect()
+}
+
+/// A place taken: from when on, until when at the latest.
+type Place = (u64, u64);
+
+fn places(items: &Items<'_>, order: &Order<'_, '_>, missing: &[Missing<'_>]) -> Vec<Place> {
     let taken = items.taken.iter().map(|item| (item.put.inv, item.gone_by()));
     let missing = missing.iter().map(|missing| (missing.item.put.inv, missing.deadline));
     // The place of a killed put is free when a message is out that was put after all of that put's
     // traces were gone.
-    let freed = |ghost: &Item<'_>| order.first_after(ghost.settled).map_or(NEVER, Item::gone_by);
-    let ghosts = items.ghosts.iter().map(|ghost| (ghost.put.inv, freed(ghost)));
+    let ghosts = items.ghosts.iter().map(|ghost| (ghost.put.inv, out_after(order, ghost.settled)));
     // A put that ended in Full may have had a place meanwhile: stopped there, it was passed over.
     let refused = items.fulls.iter().map(|full| (full.inv, full.res));
-    let mut changes = Vec::new();
-    for (from, until) in taken.chain(missing).chain(ghosts).chain(refused) {
-        changes.push((from, 1));
-        if until != NEVER {
-            changes.push((until + 1, -1));
-        }
-    }
-    let levels = Levels::of(changes);
-    let wrong = items.fulls.iter().filter_map(|full| {
-        // Its own place is no reason.
-        let most = levels.most(full.inv, full.res) - 1;
-        (most < capacity).then(|| {
-            let why = format!("at most {most} of {capacity} places can have been taken");
-            Violation::new(Pattern::FalseFull, why, &[full])
-        })
-    });
-    wrong.take(SHOWN_MAX).collect()
+    taken.chain(missing).chain(ghosts).chain(refused).collect()
+}
+
+/// Places that puts may have cost after their end: a put that was stopped while the others went
+/// through all slots made one of them pass over a place, and that one counts until it is reached.
+fn late_places(items: &Items<'_>, order: &Order<'_, '_>, capacity: u64) -> Vec<Place> {
+    let known = [&items.taken, &items.missing, &items.ghosts].into_iter().flatten();
+    let puts: Vec<_> = known.map(|item| item.put).chain(items.fulls.iter().copied()).collect();
+    let mut starts: Vec<_> = puts.iter().map(|put| put.inv).collect();
+    starts.sort_unstable();
+    let begun = |time| starts.partition_point(|&start| start <= time);
+    let was_lapped = |put: &&&Operation| (begun(put.res) - begun(put.inv)) as u64 > capacity;
+    puts.iter().filter(was_lapped).map(|put| (put.inv, out_after(order, put.res))).collect()
+}
+
+/// When some message was out that was put after `time`, and so everything before it.
+fn out_after(order: &Order<'_, '_>, time: u64) -> u64 {
+    order.first_after(time).map_or(NEVER, Item::gone_by)
 }
 
 /// P6: counts only what was surely inside.
@@ -60,12 +90,10 @@ fn overflow(items: &Items<'_>, missing: &[Missing<'_>], capacity: u64) -> Vec<Vi
     let taken = items.taken.iter().map(|item| (item.inside_from(), item.inside_until()));
     let missing =
         missing.iter().map(|missing| (missing.item.inside_from(), out(missing, &items.takers)));
-    let mut changes = Vec::new();
-    for (from, until) in taken.chain(missing).filter(|(from, until)| from < until) {
-        changes.push((from + 1, 1));
-        changes.push((until, -1));
-    }
-    let levels = Levels::of(changes);
+    // Surely inside between the two only.
+    let inside = taken.chain(missing).filter(|(from, until)| from < until);
+    let inside: Vec<Place> = inside.map(|(from, until)| (from + 1, until - 1)).collect();
+    let levels = Levels::of(&inside);
     let Some(&(time, level)) = levels.steps.iter().find(|&&(_, level)| level > capacity) else {
         return Vec::new();
     };
@@ -86,7 +114,15 @@ struct Levels {
 }
 
 impl Levels {
-    fn of(mut changes: Vec<(u64, i64)>) -> Self {
+    /// How many of `places` are taken.
+    fn of(places: &[Place]) -> Self {
+        let mut changes: Vec<(u64, i64)> = Vec::with_capacity(2 * places.len());
+        for &(from, until) in places.iter().filter(|(from, until)| from <= until) {
+            changes.push((from, 1));
+            if until != NEVER {
+                changes.push((until + 1, -1));
+            }
+        }
         changes.sort_unstable();
         let mut steps = vec![(0, 0)];
         let mut level = 0;
@@ -130,11 +166,11 @@ impl Levels {
 
 #[cfg(test)]
 mod tests {
-    use super::Levels;
+    use super::*;
 
     #[test]
     fn levels_are_those_of_the_steps() {
-        let levels = Levels::of(vec![(5, 1), (7, 1), (7, 1), (9, -1), (9, -1), (20, 1)]);
+        let levels = Levels::of(&[(5, 8), (7, 8), (7, NEVER), (20, NEVER), (3, 2)]);
         assert_eq!(levels.steps, [(0, 0), (5, 1), (7, 3), (9, 1), (20, 2)]);
         for (first, last, most) in
             [(0, 4, 0), (0, 5, 1), (6, 6, 1), (6, 8, 3), (8, 8, 3), (9, 19, 1)]

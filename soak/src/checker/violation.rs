@@ -24,6 +24,8 @@ pub enum Pattern {
     FalseEmpty,
     /// P5: Full, with a place free all the time.
     FalseFull,
+    /// P5, mildly: Full, with a place free that had been passed over for a put that ended since.
+    LateFull,
     /// P6: more inside than the queue holds.
     Overflow,
     /// Not a history: a message was put twice.
@@ -42,6 +44,7 @@ impl fmt::Display for Pattern {
             Self::Lost => "P3 lost",
             Self::FalseEmpty => "P4 false empty",
             Self::FalseFull => "P5 false full",
+            Self::LateFull => "P5 late full",
             Self::Overflow => "P6 overflow",
             Self::Malformed => "malformed history",
             Self::Undecided => "undecided",
