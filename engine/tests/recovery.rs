@@ -5,32 +5,39 @@ mod crew;
 
 use std::env;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crew::Producer;
+use crew::{ENDLESS, Producer};
 use shmq_engine::{Consumer, Options, PopError, Queue, Recovered};
 
 /// So long that most of a put is spent between claim and publication.
-const LONG: usize = 32 << 10;
+const LONG: usize = 256 << 10;
 
 /// A producer is killed in the middle of its puts, most likely between claim and publication, while
 /// its messages are taken.
 fn kill_one_in_a_put(queue: &Queue, consumer: &mut Consumer, round: u64) {
-    let victim = Producer::start(queue, 1, u64::MAX >> 16);
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_micros(round * 7919 % 1_000) {
-        drain(consumer);
-    }
-    victim.kill();
-    drain(consumer);
+    let mut buffer = vec![0; LONG];
+    let victim = Producer::start(queue, 1, ENDLESS);
+    let killed = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_micros(500 + round * 7919 % 1_000));
+            victim.kill();
+            killed.store(true, Ordering::Release);
+        });
+        while !killed.load(Ordering::Acquire) {
+            _ = consumer.try_pop(&mut buffer);
+        }
+    });
+    drain(consumer, &mut buffer);
 }
 
 /// Takes all there is, passing over what will not come.
-fn drain(consumer: &mut Consumer) {
-    let mut buffer = vec![0; LONG];
+fn drain(consumer: &mut Consumer, buffer: &mut [u8]) {
     loop {
-        match consumer.try_pop(&mut buffer) {
+        match consumer.try_pop(buffer) {
             Ok(_) => {}
             Err(PopError::Empty) => return,
             Err(error) => panic!("{error}"),
@@ -40,7 +47,8 @@ fn drain(consumer: &mut Consumer) {
 
 #[test]
 fn who_asks_gets_everything_back_at_once() {
-    let queue = Options::new(3).message_max(LONG).participants(4).create_anonymous().unwrap();
+    let queue = Options::new(8).message_max(LONG).participants(4).create_anonymous().unwrap();
+    let mut buffer = vec![0; LONG];
     let mut slots = 0;
     for round in 0..40 {
         let mut consumer = queue.consumer().unwrap();
@@ -52,11 +60,11 @@ fn who_asks_gets_everything_back_at_once() {
         assert_eq!(queue.recover(), Recovered::default());
         assert_eq!(queue.participants(), 1);
         let mut producer = queue.producer().unwrap();
-        for _ in 0..3 {
+        for _ in 0..8 {
             producer.try_push(b"whole").unwrap();
         }
         assert!(producer.try_push(b"one too many").is_err());
-        drain(&mut consumer);
+        drain(&mut consumer, &mut buffer);
     }
     assert!(slots > 0, "no kill of 40 hit a put between claim and publication");
 }
@@ -64,7 +72,7 @@ fn who_asks_gets_everything_back_at_once() {
 /// Nobody asks: those who go on meet the resting slot, and find its writer dead.
 #[test]
 fn who_goes_on_gives_back_in_passing() {
-    let queue = Options::new(2).message_max(LONG).participants(4).create_anonymous().unwrap();
+    let queue = Options::new(8).message_max(LONG).participants(4).create_anonymous().unwrap();
     let mut consumer = queue.consumer().unwrap();
     for round in 0..40 {
         kill_one_in_a_put(&queue, &mut consumer, round);
