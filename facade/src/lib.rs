@@ -40,7 +40,7 @@
 //!
 //! # Not yet
 //! Unbounded queues, `close`, `JoinableQueue`, `Process`, `Pool` and `Manager`; values larger than
-//! [`Builder::message_max`]; use of a queue in a child that was forked without exec. Both sides
+//! [`Builder::message_max`]; use in a child forked while another thread was using the queue. Both sides
 //! must name the same type: a type guard does not exist yet, and bytes of another type are noticed
 //! only where they cannot be decoded, or are too many.
 
