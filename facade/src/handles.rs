@@ -140,3 +140,20 @@ impl<S> Drop for Lent<'_, S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Handles;
+
+    /// As in a child that was forked while another thread had both.
+    #[test]
+    fn locks_that_stay_locked_are_not_waited_for() {
+        let handles = Handles::new();
+        let locked = (handles.first.lock().unwrap(), handles.idle.lock().unwrap());
+        for made in 0..2 {
+            let lent = handles.lend(8, || Ok::<_, ()>(made)).unwrap();
+            assert_eq!(lent.side, made);
+        }
+        assert!(locked.1.is_empty());
+    }
+}
