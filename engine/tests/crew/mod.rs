@@ -18,6 +18,9 @@ const ID: &str = "SHMQ_TEST_ID";
 const COUNT: &str = "SHMQ_TEST_COUNT";
 const LEN: &str = "SHMQ_TEST_LEN";
 
+/// So many messages that only a kill ends it, all alike, so that it does little but put.
+pub(crate) const ENDLESS: u64 = u64::MAX;
+
 /// Message n of producer `id`.
 fn fill(message: &mut [u8], id: u64, n: u64) {
     let word = (id << 48 | n).to_le_bytes();
@@ -99,6 +102,11 @@ fn child() {
     println!("attached");
     let (id, count) = (number(ID), number(COUNT));
     let mut message = vec![0; number(LEN) as usize];
+    if count == ENDLESS {
+        loop {
+            producer.push(&message).unwrap();
+        }
+    }
     for n in 0..count {
         fill(&mut message, id, n);
         producer.push(&message).unwrap();
