@@ -62,8 +62,8 @@ pub(crate) fn table(totals: &Totals) {
         (
             "counters",
             format!(
-                "{rate:.0} ticks/µs, {} pairs of CPUs, at most {} ticks backwards",
-                totals.warp.pairs, totals.warp.ticks
+                "{rate:.0} ticks/µs, {} pairs of CPUs, {} handovers, at most {} ticks backwards",
+                totals.warp.pairs, totals.warp.handovers, totals.warp.ticks
             ),
         ),
     ];

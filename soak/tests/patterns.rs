@@ -221,7 +221,9 @@ fn one_change_to_a_long_history_is_noticed() {
     let puts: Vec<usize> =
         (0..good.len()).filter(|&at| matches!(good[at].what, What::Put(_))).collect();
     let mut swapped = 0;
-    for n in (1..gets.len()).step_by(97) {
+    // A debug build takes long for each.
+    let step = if cfg!(debug_assertions) { 197 } else { 47 };
+    for n in (1..gets.len()).step_by(step) {
         let expect = |change: &dyn Fn(&mut Vec<Operation>), pattern: Pattern| {
             let mut bad = good.clone();
             change(&mut bad);
@@ -252,7 +254,7 @@ fn one_change_to_a_long_history_is_noticed() {
             Pattern::FalseFull,
         );
     }
-    assert!(swapped > 10);
+    assert!(swapped > 5);
     assert!(found_in(3, &good).contains(&Pattern::Overflow));
 }
 
