@@ -52,17 +52,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Ended> {
         "seed {}; {} processes; counters differ by {} ticks",
         plan.seed, plan.processes, warp.ticks
     );
-    let mut totals = Totals {
-        counts: Counts::default(),
-        stops: 0,
-        recoveries: 0,
-        epochs: 0,
-        late_fulls: 0,
-        latency: Latency::new(),
-        warp,
-        rate: Rate::start(),
-        checking: Duration::ZERO,
-    };
+    let mut totals = Totals::new(warp);
     let mut random = StdRng::seed_from_u64(plan.seed);
     let mut kit = Kit::new()?;
     let progress = Progress::new();
@@ -83,6 +73,20 @@ pub(crate) fn run(plan: &Plan) -> Result<Ended> {
 }
 
 impl Totals {
+    pub(crate) fn new(warp: Warp) -> Self {
+        Self {
+            counts: Counts::default(),
+            stops: 0,
+            recoveries: 0,
+            epochs: 0,
+            late_fulls: 0,
+            latency: Latency::new(),
+            warp,
+            rate: Rate::start(),
+            checking: Duration::ZERO,
+        }
+    }
+
     /// What the next epoch is to do, evenly.
     fn share(&self, plan: &Plan) -> Option<(u64, u64)> {
         let operations = plan.operations.saturating_sub(self.counts.operations);

@@ -118,3 +118,41 @@ pub(crate) fn violation(
     println!("its history is in {}", path.display());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use shmq_soak::history::{Operation, Value, What};
+
+    use super::*;
+    use crate::setting;
+
+    #[test]
+    fn a_violation_leaves_its_history() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut plan = setting::tests::plan(4);
+        plan.history = folder.path().join("history.txt");
+        let setting = setting::tests::draw(&plan);
+        let operation = |what, inv| Operation { process: 1, what, inv, res: inv + 1 };
+        let value = Value::new(1, 7);
+        let history = vec![operation(What::Got(value), 30), operation(What::Empty, 20)];
+        let texts: Vec<_> =
+            shmq_soak::check(&history, Some(4)).iter().map(ToString::to_string).collect();
+        let wrong = Wrong { texts, history };
+        violation(&plan, &setting, &Totals::new(Default::default()), &wrong).unwrap();
+        let text = std::fs::read_to_string(&plan.history).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[0].starts_with("# epoch 0 of seed 9: capacity 4, "), "{text}");
+        assert_eq!(
+            lines[1..],
+            [
+                "# P1 thin air: 1#7 was got, and no put of it happened",
+                "#     [30, 31] process 1: get: 1#7",
+                "[20, 21] process 1: get: empty",
+                "[30, 31] process 1: get: 1#7",
+            ]
+        );
+        plan.history = folder.path().join("no/such/folder");
+        let refused = violation(&plan, &setting, &Totals::new(Default::default()), &wrong);
+        assert!(refused.unwrap_err().to_string().contains("name another file with --history"));
+    }
+}

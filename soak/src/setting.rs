@@ -84,3 +84,41 @@ impl fmt::Display for Setting {
         )
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    pub(crate) fn plan(capacity: usize) -> Plan {
+        Plan {
+            operations: 0,
+            kills: 0,
+            processes: 2,
+            seed: 9,
+            message_max: Some(48),
+            capacity: Some(capacity),
+            tolerate_late_full: false,
+            history: Default::default(),
+        }
+    }
+
+    pub(crate) fn draw(plan: &Plan) -> Setting {
+        Setting::draw(plan, &mut StdRng::seed_from_u64(plan.seed), 0, 0)
+    }
+
+    #[test]
+    fn any_worker_can_be_spared() {
+        let mut random = StdRng::seed_from_u64(1);
+        for processes in (2..=8).cycle().take(200) {
+            let roles = roles(processes, &mut random);
+            assert_eq!(roles.len(), processes);
+            for spared in 0..processes {
+                let others = || roles.iter().enumerate().filter(|&(at, _)| at != spared);
+                assert!(others().any(|(_, role)| role.puts()), "{roles:?}");
+                assert!(others().any(|(_, role)| role.gets()), "{roles:?}");
+            }
+        }
+    }
+}

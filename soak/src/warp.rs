@@ -30,7 +30,7 @@ struct Ball {
 }
 
 /// What the test found.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Warp {
     /// The farthest backwards, in ticks.
     pub(crate) ticks: u64,
@@ -42,7 +42,7 @@ pub(crate) struct Warp {
 pub(crate) fn measure() -> Result<Warp> {
     let allowed = sched_getaffinity(None).context("sched_getaffinity")?;
     let cpus: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).collect();
-    let mut warp = Warp { ticks: 0, pairs: 0, handovers: 0 };
+    let mut warp = Warp::default();
     for pair in cpus.windows(2) {
         let found = between(pair[0], pair[1])?;
         warp.ticks = warp.ticks.max(found.ticks);
@@ -61,7 +61,7 @@ fn between(first: usize, second: usize) -> Result<Warp> {
         };
         [player(first, 0), player(second, 1)].map(|player| player.join().ok())
     });
-    let mut found = Warp { ticks: 0, pairs: 1, handovers: 0 };
+    let mut found = Warp { pairs: 1, ..Warp::default() };
     for warp in warps {
         let Some(warp) = warp else { bail!("a thread of the warp test panicked") };
         let (ticks, handovers) = warp?;

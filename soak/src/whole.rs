@@ -69,20 +69,10 @@ mod tests {
     use shmq_engine::Options;
 
     use super::*;
+    use crate::setting;
 
     fn setting(capacity: usize, participants: usize) -> Setting {
-        let plan = crate::cli::Plan {
-            operations: 0,
-            kills: 0,
-            processes: 2,
-            seed: 0,
-            message_max: Some(48),
-            capacity: Some(capacity),
-            tolerate_late_full: false,
-            history: Default::default(),
-        };
-        let mut random = rand::SeedableRng::seed_from_u64(0);
-        let mut setting = Setting::draw(&plan, &mut random, 0, 0);
+        let mut setting = setting::tests::draw(&setting::tests::plan(capacity));
         setting.participants = participants;
         setting
     }
