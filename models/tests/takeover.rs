@@ -134,3 +134,32 @@ fn recovery_beside_the_taking_of_the_last_message() {
         assert_whole(&rig, 0);
     });
 }
+
+/// A ticket that was passed over in the middle of the queue takes no place, however long ago its
+/// cause ended; nor does it count in the length. At most 2 preemptions.
+#[test]
+fn a_burned_ticket_takes_no_place() {
+    explore("burned ticket || length", Some(2), || {
+        let rig = Arc::new(Rig::new(2, 4, 2));
+        let _dead = rig.ring().claim(&mut rig.hand(1)).unwrap().unwrap();
+        assert_eq!(rig.pop(), None);
+        let mut hand = rig.hand(0);
+        for value in 0..2 {
+            assert!(rig.push(&mut hand, value));
+            assert_eq!(rig.pop(), Some(value));
+        }
+        // Ticket 3 holds a message; ticket 4 falls on the slot that rests.
+        assert!(rig.push(&mut hand, 3));
+        let asker = {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || rig.ring().len())
+        };
+        assert!(rig.push(&mut hand, 4), "one message and a ticket passed over: not full");
+        assert!(asker.join().unwrap() <= 2);
+        assert_eq!(rig.ring().len(), 2);
+        assert!(!rig.push(&mut hand, 5), "two messages: full");
+        rig.recover(1);
+        assert_eq!(rig.drain(), [3, 4]);
+        assert_whole(&rig, 0);
+    });
+}

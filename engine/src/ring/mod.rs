@@ -143,14 +143,35 @@ impl<'m> Ring<'m> {
         let mut head = self.control.head.load(HEAD);
         for _ in 0..RESTARTS_MAX {
             let tail = self.control.tail.load(TAIL);
+            let len = self.between(head, tail);
             let again = self.control.head.load(HEAD);
             if head == again {
-                // A lone producer killed between publishing and moving `tail` leaves it one short.
-                return tail.saturating_sub(head).min(self.shape.capacity);
+                return len;
             }
             head = again;
         }
-        self.control.tail.load(TAIL).saturating_sub(head).min(self.shape.capacity)
+        self.between(head, self.control.tail.load(TAIL))
+    }
+
+    /// Tickets between the two that were not passed over. (A lone producer killed between publishing
+    /// and moving `tail` leaves that one short.)
+    fn between(&self, head: u64, tail: u64) -> u64 {
+        let used = tail.saturating_sub(head);
+        let passed = if self.is_quiet() { 0 } else { self.passed_over(head, tail) };
+        (used - passed).min(self.shape.capacity)
+    }
+
+    /// How many of these tickets, not more than there are slots, were passed over. One that was stays
+    /// so until `head` is beyond it: then its slot's mark may go on to a later ticket.
+    #[cold]
+    fn passed_over(&self, first: u64, end: u64) -> u64 {
+        let end = end.min(first.saturating_add(self.shape.slots));
+        (first..end).filter(|&ticket| self.is_over(ticket)).count() as u64
+    }
+
+    fn is_over(&self, ticket: u64) -> bool {
+        let marked = self.marked(ticket);
+        marked.ticket == ticket && marked.is_over()
     }
 
     /// Is there nothing to take, nor a put in progress?

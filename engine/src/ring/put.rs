@@ -92,7 +92,7 @@ impl<'m> Ring<'m> {
             if ticket >= TICKET_MAX {
                 return Err(Corrupt);
             }
-            if !self.has_room(hand, ticket) && !self.has_room_past_head(ticket) {
+            if !self.has_room(hand, ticket) && !self.has_room_past_skips(ticket) {
                 return Ok(None);
             }
             // From here on a slot that this ticket may be stored into cannot be released.
@@ -195,29 +195,21 @@ impl<'m> Ring<'m> {
         self.control.tail.load(TAIL_GUESS).saturating_sub(head) < self.shape.capacity
     }
 
-    /// A full queue may have passed tickets at its head, which take no place. With many consumers
-    /// we move `head` on ourselves; a lone consumer will do so, and we need not wait for it.
+    /// A queue that looks full may hold tickets that were passed over, which take no place. With many
+    /// consumers we move `head` past those in front; a lone one will do so, and we need not wait.
     #[cold]
-    fn has_room_past_head(&self, ticket: u64) -> bool {
+    fn has_room_past_skips(&self, ticket: u64) -> bool {
         if self.is_quiet() {
             return false;
         }
-        let head = self.control.head.load(HEAD);
-        let mut first = head;
-        while first < ticket && self.is_over(first) {
-            if self.shape.consumers == Role::Many {
-                self.advance(first);
-            }
-            first += 1;
+        let mut head = self.control.head.load(HEAD);
+        while self.shape.consumers == Role::Many && head < ticket && self.is_over(head) {
+            self.advance(head);
+            head += 1;
         }
-        let past = ticket.saturating_sub(first) < self.shape.capacity;
         // A slot is not used twice before `head` itself has passed it.
-        past && ticket.saturating_sub(head) < self.shape.slots
-    }
-
-    fn is_over(&self, ticket: u64) -> bool {
-        let marked = self.marked(ticket);
-        marked.ticket == ticket && marked.is_over()
+        let used = ticket.saturating_sub(head);
+        used < self.shape.slots && used - self.passed_over(head, ticket) < self.shape.capacity
     }
 
     /// Is the slot of the claimed `ticket` usable, and the ticket not passed over? If an earlier
