@@ -7,7 +7,6 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use shmq_soak::check;
-use shmq_soak::checker::{Pattern, Violation};
 use shmq_soak::history::Operation;
 
 use crate::cli::Plan;
@@ -37,8 +36,6 @@ pub(crate) struct Totals {
     pub(crate) stops: u64,
     pub(crate) recoveries: u64,
     pub(crate) epochs: u64,
-    /// Epochs with late Fulls, if these are tolerated.
-    pub(crate) late_fulls: u64,
     pub(crate) latency: Latency,
     pub(crate) warp: Warp,
     pub(crate) rate: Rate,
@@ -58,7 +55,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Ended> {
     let progress = Progress::new();
     while let Some((operations, kills)) = totals.share(plan) {
         let setting = Setting::draw(plan, &mut random, operations, kills);
-        let wrong = epoch(plan, &mut kit, &setting, &mut random, &mut totals)
+        let wrong = epoch(&mut kit, &setting, &mut random, &mut totals)
             .with_context(|| format!("epoch {} of seed {}: {setting}", totals.epochs, plan.seed))?;
         if let Some(wrong) = wrong {
             progress.clear();
@@ -79,7 +76,6 @@ impl Totals {
             stops: 0,
             recoveries: 0,
             epochs: 0,
-            late_fulls: 0,
             latency: Latency::new(),
             warp,
             rate: Rate::start(),
@@ -106,7 +102,6 @@ pub(crate) struct Wrong {
 
 /// Runs one, and checks everything about it.
 fn epoch(
-    plan: &Plan,
     kit: &mut Kit,
     setting: &Setting,
     random: &mut StdRng,
@@ -119,16 +114,11 @@ fn epoch(
     totals.latency.add(&outcome.gone, &history);
     history.extend(outcome.drained);
     gather::count(&history, &mut totals.counts);
-    let mut violations = check(&history, Some(setting.capacity));
+    let violations = check(&history, Some(setting.capacity));
     totals.checking += start.elapsed();
     totals.stops += outcome.stops;
     totals.recoveries += outcome.recoveries;
     kit.take_back(outcome.gone);
-    if plan.tolerate_late_full {
-        let is_late = |violation: &Violation| violation.pattern == Pattern::LateFull;
-        totals.late_fulls += u64::from(violations.iter().any(is_late));
-        violations.retain(|violation| !is_late(violation));
-    }
     let violations = violations.iter().map(ToString::to_string);
     let texts: Vec<_> = outcome.faults.into_iter().chain(violations).collect();
     Ok((!texts.is_empty()).then_some(Wrong { texts, history }))

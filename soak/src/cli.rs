@@ -38,9 +38,6 @@ pub(crate) struct Cli {
     /// The queue's capacity, 1 to 65536 [default: 1, 4 or 64, by epoch]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1 << 16))]
     capacity: Option<u32>,
-    /// Count late Fulls (see the checker), but do not take them for violations
-    #[arg(long)]
-    tolerate_late_full: bool,
     /// Where to write the history of an epoch that went wrong
     #[arg(long, value_name = "FILE", default_value = "shmq-soak-history.txt")]
     history: PathBuf,
@@ -55,7 +52,6 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) message_max: Option<usize>,
     pub(crate) capacity: Option<usize>,
-    pub(crate) tolerate_late_full: bool,
     pub(crate) history: PathBuf,
 }
 
@@ -73,7 +69,6 @@ impl Cli {
             seed,
             message_max: self.message_max.map(|bytes| bytes as usize),
             capacity: self.capacity.map(|capacity| capacity as usize),
-            tolerate_late_full: self.tolerate_late_full,
             history: self.history,
         })
     }

@@ -70,9 +70,6 @@ pub(crate) fn table(totals: &Totals) {
     for (name, text) in rows {
         println!("{name:<24}{text}");
     }
-    if totals.late_fulls > 0 {
-        println!("{:<24}in {} epochs, tolerated", "late Fulls", totals.late_fulls);
-    }
     println!("{}: 0 violations", closing(totals));
 }
 

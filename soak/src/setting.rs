@@ -99,7 +99,6 @@ pub(crate) mod tests {
             seed: 9,
             message_max: Some(48),
             capacity: Some(capacity),
-            tolerate_late_full: false,
             history: Default::default(),
         }
     }

@@ -18,9 +18,8 @@
 //! | P5 | Full, though at no moment of the call could there be as many messages and other puts in progress as the queue holds |
 //! | P6 | more messages were surely inside at once than the queue holds |
 //!
-//! A queue that passes over the place of a stopped put may count that place a little longer than the
-//! put is in progress. A Full that can be explained so is told apart from other P5
-//! ([`Pattern::LateFull`]).
+//! A queue that passes over the place of a stopped put may, wrongly, count that place longer than the
+//! put is in progress. A P5 that can be explained so has a name of its own ([`Pattern::LateFull`]).
 //!
 //! **Killed operations.** A killed put whose message was got did happen, before the death; one whose
 //! message nobody got is left out, which forbids less than anything else. (Not for P5: it may have
