@@ -1,104 +1,18 @@
 //! Real processes, killed and stopped at any moment: nobody waits for them, nothing of the others
 //! is lost, and what they held exclusively can be taken over.
 
-use std::env;
-use std::io::{BufRead, BufReader, Read};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+mod crew;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use crew::{Producer, identify};
+use rustix::process::Signal;
 use shmq_engine::{AttachError, Options, PopError, Queue, Role};
-
-const FD: &str = "SHMQ_TEST_FD";
-const ID: &str = "SHMQ_TEST_ID";
-const COUNT: &str = "SHMQ_TEST_COUNT";
 
 /// So long that most of a put is spent between claim and publication: that is where signals hit.
 const LONG: usize = 32 << 10;
-
-/// Message n of producer `id`.
-fn fill(message: &mut [u8], id: u64, n: u64) {
-    let word = (id << 48 | n).to_le_bytes();
-    message.chunks_exact_mut(word.len()).for_each(|chunk| chunk.copy_from_slice(&word));
-}
-
-/// Which message that is, if it is whole.
-fn identify(message: &[u8]) -> (usize, u64) {
-    let mut words =
-        message.chunks_exact(8).map(|chunk| u64::from_le_bytes(chunk.try_into().unwrap()));
-    let word = words.next().unwrap();
-    assert!(words.all(|other| other == word), "torn");
-    ((word >> 48) as usize, word & ((1 << 48) - 1))
-}
-
-/// A producer process: this test binary again, running only [`child`].
-struct Producer(Child);
-
-impl Producer {
-    /// Starts it; it has attached when this returns.
-    fn start(queue: &Queue, id: u64, count: u64) -> Self {
-        let fd = queue.as_fd().unwrap().try_clone_to_owned().unwrap();
-        let mut command = Command::new(env::current_exe().unwrap());
-        command.args(["--exact", "child", "--ignored", "--nocapture"]);
-        command.env(FD, fd.as_raw_fd().to_string());
-        command.env(ID, id.to_string()).env(COUNT, count.to_string());
-        command.stdout(Stdio::piped());
-        let keep_open = move || Ok(rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::empty())?);
-        // SAFETY: one system call, which is async-signal-safe.
-        unsafe { command.pre_exec(keep_open) };
-        let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
-        assert!(lines.any(|line| line.unwrap().contains("attached")), "the child died early");
-        Self(child)
-    }
-
-    fn pid(&self) -> u32 {
-        self.0.id()
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.0), signal).unwrap();
-    }
-
-    /// SIGKILL, and the end of it.
-    fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-
-    fn join(mut self) {
-        let mut rest = String::new();
-        self.0.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
-        assert!(self.0.wait().unwrap().success(), "{rest}");
-    }
-}
-
-/// Puts `COUNT` numbered messages, then waits to be killed if there were none to put.
-#[test]
-#[ignore = "the other process of the tests below"]
-fn child() {
-    let Ok(fd) = env::var(FD) else { return };
-    let number = |name| env::var(name).unwrap().parse::<u64>().unwrap();
-    // SAFETY: inherited for this purpose, and nobody else's here.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd.parse().unwrap()) };
-    let mut producer = Queue::from_fd(fd).unwrap().producer().unwrap();
-    println!("attached");
-    let (id, count) = (number(ID), number(COUNT));
-    let mut message = vec![0; LONG];
-    for n in 0..count {
-        fill(&mut message, id, n);
-        producer.push(&message).unwrap();
-    }
-    if count == 0 {
-        loop {
-            thread::park();
-        }
-    }
-}
 
 #[test]
 fn an_exclusive_side_is_taken_over_from_the_dead_only() {
@@ -169,6 +83,7 @@ fn stopped_producers_delay_nobody_and_lose_nothing() {
             let producer = &producers[(round % PRODUCERS as u64) as usize];
             producer.signal(Signal::STOP);
             thread::sleep(Duration::from_micros(1_500));
+            assert_eq!(queue.recover().participants, 0, "stopped is not dead");
             producer.signal(Signal::CONT);
             thread::sleep(Duration::from_micros(round * 7919 % 500));
         }

@@ -14,31 +14,38 @@ pub(crate) const WORD: usize = size_of::<u64>();
 #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
 const LONG: usize = 256;
 
-/// Words of a cache line, and how many lines of a slot are asked for ahead: the hardware's own
-/// prefetcher follows longer messages.
+/// Words of a cache line.
 #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
 const LINE: usize = 64 / WORD;
-#[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
-const LINES_AHEAD: usize = 2;
 
-/// Asks for the first lines of a slot that will be written soon: a hint, which changes nothing.
+/// Asks for the first two lines of a slot that will be written soon: a hint, which changes nothing.
+/// In longer messages the hardware's own prefetcher finds the rest.
 #[inline(always)]
 pub(crate) fn will_store(slot: &[Word]) {
     #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
-    for line in slot.chunks(LINE).take(LINES_AHEAD) {
-        // Not the intrinsic: unless the target promises `prfchw` it becomes a hint for reading, which
-        // leaves the line shared with its reader. A CPU without the instruction ignores it.
-        // SAFETY: a hint cannot fault, whatever the address.
-        unsafe {
-            core::arch::asm!(
-                "prefetchw [{}]",
-                in(reg) line.as_ptr(),
-                options(readonly, nostack, preserves_flags),
-            );
+    {
+        will_store_line(slot.as_ptr());
+        if slot.len() > LINE {
+            will_store_line(slot.as_ptr().wrapping_add(LINE));
         }
     }
     #[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
     let _ = slot;
+}
+
+/// Not the intrinsic: unless the target promises `prfchw` that becomes a hint for reading, which
+/// leaves the line shared with its reader. A CPU without the instruction ignores it.
+#[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
+#[inline(always)]
+fn will_store_line(line: *const Word) {
+    // SAFETY: a hint cannot fault, whatever the address.
+    unsafe {
+        core::arch::asm!(
+            "prefetchw [{}]",
+            in(reg) line,
+            options(readonly, nostack, preserves_flags),
+        );
+    }
 }
 
 /// Stores `bytes` into the first words of `words`.
