@@ -70,7 +70,8 @@ fn explore(lab: &Lab, image: &Image, unit: &Unit, report: &mut Report) -> Result
     let mut failures = 0;
     if unit.kind == Kind::Beside {
         let longest = report.longest(" with nobody stopped".to_owned());
-        single::alone(lab, image, longest).with_context(|| format!("{unit}, with nobody stopped"))?;
+        single::alone(lab, image, longest)
+            .with_context(|| format!("{unit}, with nobody stopped"))?;
     }
     let mut at = [0, 0];
     loop {
@@ -78,8 +79,7 @@ fn explore(lab: &Lab, image: &Image, unit: &Unit, report: &mut Report) -> Result
         watchdog::watch(&seed.to_string());
         let company = format!("beside a stopped {}", unit.op);
         let unused = Longest::default();
-        let longest =
-            if unit.kind == Kind::Beside { report.longest(company) } else { &unused };
+        let longest = if unit.kind == Kind::Beside { report.longest(company) } else { &unused };
         let done = experiment(lab, image, seed, longest);
         points += 1;
         let reached = match done {

@@ -123,7 +123,8 @@ impl Story {
         }
         let puts = self.actors.iter().filter(|actor| Self::of_put(actor).is_some());
         let puts: Vec<u64> = puts.map(|actor| actor.message).collect();
-        let known = |id: &u64| [&self.messages, &self.pushed, &puts].iter().any(|of| of.contains(id));
+        let known =
+            |id: &u64| [&self.messages, &self.pushed, &puts].iter().any(|of| of.contains(id));
         if let Some(strange) = all.iter().find(|id| !known(id)) {
             bail!("message {strange} was got, and nobody put it");
         }
@@ -137,9 +138,8 @@ impl Story {
         let got: Vec<u64> = self.popped.iter().copied().chain(self.got()).collect();
         let all = self.messages.iter().chain(&self.pushed).copied().chain(certain);
         let lost: Vec<u64> = all.filter(|id| !got.contains(id)).collect();
-        let killed = |actor: &&Actor| {
-            actor.fate == Fate::Killed && actor.op.effect() == Effect::Get
-        };
+        let killed =
+            |actor: &&Actor| actor.fate == Fate::Killed && actor.op.effect() == Effect::Get;
         let allowed = self.actors.iter().filter(killed).count();
         ensure!(lost.len() <= allowed, "messages {lost:?} are lost");
         let left: Vec<u64> =

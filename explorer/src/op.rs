@@ -98,10 +98,7 @@ impl Op {
     /// Long is what spins, yields and reads `/proc`: thousands of instructions between two that
     /// anybody else could notice.
     pub fn is_long(self) -> bool {
-        !matches!(
-            self,
-            Self::TryPush | Self::TryPop | Self::DetachProducer | Self::DetachConsumer
-        )
+        !matches!(self, Self::TryPush | Self::TryPop | Self::DetachProducer | Self::DetachConsumer)
     }
 
     /// Has it a side that is exclusive in this configuration?

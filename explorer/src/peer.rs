@@ -184,7 +184,10 @@ impl<'a> Peer<'a> {
             ensure!(count <= capacity, "{count} messages fit into {capacity} places");
         }
         let enough = if access.pop { capacity.saturating_sub(stuck).max(1) } else { 0 };
-        ensure!(count >= enough, "Full with {count} messages and {stuck} puts in {capacity} places");
+        ensure!(
+            count >= enough,
+            "Full with {count} messages and {stuck} puts in {capacity} places"
+        );
         Ok(())
     }
 

@@ -35,7 +35,8 @@ pub fn units(extent: Extent) -> Vec<Unit> {
 /// An exclusive side has no two victims.
 fn is_possible(unit: &Unit) -> bool {
     let Unit { kind, op, other, config, .. } = unit;
-    let collide = op.is_producer() && other.is_producer() || op.is_consumer() && other.is_consumer();
+    let collide =
+        op.is_producer() && other.is_producer() || op.is_consumer() && other.is_consumer();
     !(kind.is_of_two() && collide && op.is_exclusive(config))
 }
 
@@ -58,7 +59,9 @@ fn full(config: &'static Config, state: State) -> Vec<Unit> {
         if state.has_stalled() {
             let others = [Op::TryPush, Op::TryPop, Op::AttachConsumer, Op::Recover];
             let with_recovery = others.into_iter().flat_map(|op| {
-                [[op, Op::Recover], [Op::Recover, op]].into_iter().take(1 + usize::from(op != Op::Recover))
+                [[op, Op::Recover], [Op::Recover, op]]
+                    .into_iter()
+                    .take(1 + usize::from(op != Op::Recover))
             });
             units.extend(with_recovery.map(|[op, other]| singles.two(kind, op, other)));
         }
@@ -82,9 +85,10 @@ fn quick(config: &'static Config, state: State) -> Vec<Unit> {
         ("many-many", State::Half) => {
             let mut units = each(&CORE);
             units.extend(CORE.map(|op| series.one(Kind::Beside, op, true)));
-            units.extend([Kind::KillPair, Kind::Schedule].map(|kind| {
-                series.two(kind, Op::TryPush, Op::TryPop)
-            }));
+            units.extend(
+                [Kind::KillPair, Kind::Schedule]
+                    .map(|kind| series.two(kind, Op::TryPush, Op::TryPop)),
+            );
             units
         }
         ("many-many", State::Full) => {
@@ -151,7 +155,8 @@ mod tests {
         }
         for kind in [Kind::Kill, Kind::Freeze] {
             for op in CORE {
-                let whole = quick.iter().filter(|it| it.kind == kind && it.op == op && !it.touching);
+                let whole =
+                    quick.iter().filter(|it| it.kind == kind && it.op == op && !it.touching);
                 assert!(whole.count() >= 5);
             }
         }

@@ -28,14 +28,8 @@ pub enum Kind {
 }
 
 /// All of them, in the order of the table.
-pub const KINDS: [Kind; 6] = [
-    Kind::Kill,
-    Kind::Freeze,
-    Kind::Beside,
-    Kind::KillPair,
-    Kind::FreezePair,
-    Kind::Schedule,
-];
+pub const KINDS: [Kind; 6] =
+    [Kind::Kill, Kind::Freeze, Kind::Beside, Kind::KillPair, Kind::FreezePair, Kind::Schedule];
 
 impl Kind {
     /// As in seeds.

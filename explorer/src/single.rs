@@ -63,13 +63,7 @@ pub struct Longest {
 }
 
 /// Stops it there, and steps another's put and get: how many instructions do they take?
-pub fn beside(
-    lab: &Lab,
-    image: &Image,
-    op: Op,
-    goal: Goal,
-    longest: &Longest,
-) -> Result<Reached> {
+pub fn beside(lab: &Lab, image: &Image, op: Op, goal: Goal, longest: &Longest) -> Result<Reached> {
     image.restore(lab);
     let mut peer = Peer::new(lab, image);
     let mut victim = lab.start(A, op, MESSAGES[A])?;

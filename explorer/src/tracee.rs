@@ -96,11 +96,7 @@ impl Tracee {
     }
 
     /// Steps it to `goal`. Where it sleeps and the goal is beyond, `wake` is to end that.
-    pub fn advance(
-        &mut self,
-        goal: Goal,
-        mut wake: impl FnMut() -> Result<()>,
-    ) -> Result<Reached> {
+    pub fn advance(&mut self, goal: Goal, mut wake: impl FnMut() -> Result<()>) -> Result<Reached> {
         loop {
             let next = self.next()?;
             let touching = matches!(next, Next::Touching | Next::Sleeping);

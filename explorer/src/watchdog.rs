@@ -15,8 +15,7 @@ static USED: AtomicUsize = AtomicUsize::new(0);
 
 /// From now on a hang ends the process with the seed that was set last.
 pub fn install() -> Result<()> {
-    let action =
-        SigAction::new(SigHandler::Handler(accuse), SaFlags::empty(), SigSet::empty());
+    let action = SigAction::new(SigHandler::Handler(accuse), SaFlags::empty(), SigSet::empty());
     // SAFETY: the handler writes to a descriptor and ends the process, both async-signal-safe.
     unsafe { sigaction(Signal::SIGALRM, &action) }.context("setting an alarm")?;
     Ok(())
