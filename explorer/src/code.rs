@@ -126,7 +126,8 @@ impl Known {
         }
         let touches = self.memory.iter().any(|memory| {
             let value = |register, _, _| value(registers, register);
-            let len = memory.memory_size().size() as u64;
+            // Of a repeated string instruction the size is unknown: a byte at least.
+            let len = memory.memory_size().size().max(1) as u64;
             memory.virtual_address(0, value).is_some_and(|first| is_shared(first, len))
         });
         if touches { Next::Touching } else { Next::Private }

@@ -6,7 +6,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::config::Config;
 use crate::image::Image;
-use crate::lab::{Lab, VICTIMS};
+use crate::lab::{B, Lab, VICTIMS};
+use crate::path::Missed;
 use crate::report::Report;
 use crate::seed::{Kind, Seed, Unit};
 use crate::single::Longest;
@@ -74,13 +75,18 @@ fn explore(lab: &Lab, image: &Image, unit: &Unit, report: &mut Report) -> Result
             .with_context(|| format!("{unit}, with nobody stopped"))?;
     }
     let mut at = [0, 0];
+    lab.paths.iter().for_each(|path| path.borrow_mut().forget());
     loop {
         let seed = unit.at(at);
         watchdog::watch(&seed.to_string());
         let company = format!("beside a stopped {}", unit.op);
         let unused = Longest::default();
         let longest = if unit.kind == Kind::Beside { report.longest(company) } else { &unused };
-        let done = experiment(lab, image, seed, longest);
+        let mut done = experiment(lab, image, seed, longest);
+        if done.as_ref().is_err_and(|error| error.is::<Missed>()) {
+            lab.paths.iter().for_each(|path| path.borrow_mut().forget());
+            done = experiment(lab, image, seed, longest);
+        }
         points += 1;
         let reached = match done {
             Ok(reached) => reached,
@@ -95,7 +101,12 @@ fn explore(lab: &Lab, image: &Image, unit: &Unit, report: &mut Report) -> Result
             }
         };
         match next(unit, at, reached) {
-            Some(following) => at = following,
+            Some(following) => {
+                if following[0] != at[0] {
+                    lab.paths[B].borrow_mut().forget();
+                }
+                at = following;
+            }
             None => break,
         }
     }

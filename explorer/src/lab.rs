@@ -9,6 +9,7 @@ use shmq_engine::Queue;
 use crate::code::Code;
 use crate::config::Config;
 use crate::op::Op;
+use crate::path::Path;
 use crate::segment::Segment;
 use crate::slate::Slate;
 use crate::tracee::Tracee;
@@ -37,6 +38,8 @@ pub struct Lab {
     pub code: Rc<RefCell<Code>>,
     /// Say every step.
     pub loud: Cell<bool>,
+    /// How victims came to their points before.
+    pub paths: [Rc<RefCell<Path>>; VICTIMS],
     slates: [&'static Slate; VICTIMS],
     idle: RefCell<[Option<Tracee>; VICTIMS]>,
 }
@@ -49,7 +52,8 @@ impl Lab {
         let segment = Segment::map(fd)?;
         let blank = segment.read();
         let (code, loud, idle) = (Rc::default(), Cell::default(), RefCell::default());
-        Ok(Self { config, queue, segment, blank, code, loud, slates, idle })
+        let paths = <[Rc<RefCell<Path>>; VICTIMS]>::default();
+        Ok(Self { config, queue, segment, blank, code, loud, paths, slates, idle })
     }
 
     /// Victim number `who`, right before `op`.
@@ -59,7 +63,8 @@ impl Lab {
             Some(tracee) => tracee,
             None => Tracee::fork(self, self.slates[who])?,
         };
-        match tracee.begin(op, message)? {
+        let path = (!op.may_sleep()).then(|| Rc::clone(&self.paths[who]));
+        match tracee.begin(op, message, path)? {
             None => Ok(tracee),
             Some(answer) => bail!("a victim could not prepare {op}: {answer:?}"),
         }

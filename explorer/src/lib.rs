@@ -27,6 +27,7 @@ pub mod lab;
 pub mod message;
 pub mod op;
 pub mod pair;
+pub mod path;
 pub mod peer;
 pub mod plan;
 pub mod report;

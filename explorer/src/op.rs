@@ -93,6 +93,11 @@ impl Op {
         matches!(self, Self::Push | Self::Pop)
     }
 
+    /// May it sleep?
+    pub fn may_sleep(self) -> bool {
+        self.is_blocking() || matches!(self, Self::PushTimeout | Self::PopTimeout)
+    }
+
     /// Is it so long that only instructions that touch the segment are points?
     ///
     /// Long is what spins, yields and reads `/proc`: thousands of instructions between two that

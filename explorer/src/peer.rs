@@ -97,7 +97,10 @@ impl<'a> Peer<'a> {
     pub fn wake(&mut self, op: Op) -> Result<()> {
         if op.effect() == Effect::Put {
             let mut consumer = self.consumer()?;
-            ensure!(self.get(&mut consumer)?.is_some(), "a put sleeps beside an empty queue");
+            let found = self.get(&mut consumer)?.is_some();
+            // A put in progress takes a place, too, until it is passed over just now.
+            let placed = found || self.image.in_progress > 0;
+            ensure!(placed, "a put sleeps beside an empty queue");
         } else {
             let mut producer = self.producer()?;
             ensure!(self.put(&mut producer)?, "a get sleeps beside a full queue");

@@ -16,6 +16,7 @@ use crate::answer::Answer;
 use crate::code::{Code, Next};
 use crate::lab::Lab;
 use crate::op::Op;
+use crate::path::{self, Missed, Path};
 use crate::slate::Slate;
 use crate::victim;
 
@@ -51,6 +52,8 @@ pub struct Tracee {
     slate: &'static Slate,
     code: Rc<RefCell<Code>>,
     segment: Vec<Range<u64>>,
+    /// Points of this operation in the experiment before, unless it may sleep.
+    path: Option<Rc<RefCell<Path>>>,
     steps: u64,
     touches: u64,
     asleep: bool,
@@ -74,6 +77,7 @@ impl Tracee {
             slate,
             code,
             segment: Vec::new(),
+            path: None,
             steps: 0,
             touches: 0,
             asleep: false,
@@ -87,7 +91,13 @@ impl Tracee {
     }
 
     /// Lets it prepare `op`, up to right before it. An answer: preparing failed with it.
-    pub fn begin(&mut self, op: Op, message: u64) -> Result<Option<Answer>> {
+    pub fn begin(
+        &mut self,
+        op: Op,
+        message: u64,
+        path: Option<Rc<RefCell<Path>>>,
+    ) -> Result<Option<Answer>> {
+        self.path = path;
         (self.steps, self.touches, self.asleep) = (0, 0, false);
         let gates = self.slate.gates();
         self.slate.set(op, message);
@@ -95,14 +105,20 @@ impl Tracee {
         Ok(if self.slate.gates() == gates { None } else { self.slate.answer() })
     }
 
-    /// Steps it to `goal`. Where it sleeps and the goal is beyond, `wake` is to end that.
-    pub fn advance(&mut self, goal: Goal, mut wake: impl FnMut() -> Result<()>) -> Result<Reached> {
+    /// Takes it to `goal`. Where it sleeps and the goal is beyond, `wake` is to end that.
+    pub fn advance(
+        &mut self,
+        goal: Goal,
+        mut wake: impl FnMut() -> Result<()>,
+    ) -> Result<Reached> {
+        self.run_ahead(goal)?;
         loop {
-            let next = self.next()?;
+            let (next, place) = self.next()?;
             let touching = matches!(next, Next::Touching | Next::Sleeping);
             if goal == Goal::Instruction(self.steps)
                 || touching && goal == Goal::Touch(self.touches)
             {
+                self.note(goal, place);
                 return Ok(Reached::Point);
             }
             if self.steps > STEPS_MAX {
@@ -111,7 +127,9 @@ impl Tracee {
             self.touches += u64::from(touching);
             self.steps += u64::from(next != Next::Trap);
             ptrace::step(self.pid, None)?;
-            if next == Next::Sleeping && !self.await_trap_or_sleep()? {
+            if next != Next::Sleeping {
+                self.await_trap()?;
+            } else if !self.await_trap_or_sleep()? {
                 self.asleep = true;
                 if goal == Goal::Instruction(self.steps) || goal == Goal::Touch(self.touches) {
                     return Ok(Reached::Asleep);
@@ -120,12 +138,46 @@ impl Tracee {
                 wake()?;
                 self.asleep = false;
                 self.await_trap()?;
-            } else if next != Next::Sleeping {
-                self.await_trap()?;
             }
             if next == Next::Trap {
                 return Ok(Reached::End);
             }
+        }
+    }
+
+    /// To the point before the goal, if it is known from the experiment before.
+    fn run_ahead(&mut self, goal: Goal) -> Result<()> {
+        let (Goal::Instruction(point) | Goal::Touch(point)) = goal else { return Ok(()) };
+        let landmark = self.path.as_ref().and_then(|path| path.borrow().before(point));
+        let Some(landmark) = landmark.filter(|_| self.steps == 0) else { return Ok(()) };
+        path::arm(self.pid, landmark.place)?;
+        let mut passes = 0;
+        loop {
+            let registers = ptrace::getregs(self.pid)?;
+            let next = self.code.borrow_mut().next(self.pid, &registers, &self.segment)?;
+            let counts = matches!(goal, Goal::Instruction(_)) || next != Next::Private;
+            passes += usize::from(registers.rip == landmark.place && counts);
+            if passes == landmark.passes {
+                break;
+            }
+            ptrace::cont(self.pid, None)?;
+            self.await_trap()?;
+            if ptrace::getregs(self.pid)?.rip != landmark.place {
+                return Err(Missed.into());
+            }
+        }
+        path::disarm(self.pid)?;
+        match goal {
+            Goal::Touch(_) => self.touches = point - 1,
+            _ => self.steps = point - 1,
+        }
+        Ok(())
+    }
+
+    fn note(&self, goal: Goal, place: u64) {
+        let (Goal::Instruction(point) | Goal::Touch(point)) = goal else { return };
+        if let Some(path) = &self.path {
+            path.borrow_mut().note(point, place);
         }
     }
 
@@ -209,14 +261,15 @@ impl Tracee {
         Ok(format!("{text:<36} {}", source_of(rip)))
     }
 
-    fn next(&self) -> Result<Next> {
+    /// The next instruction, and where it is.
+    fn next(&self) -> Result<(Next, u64)> {
         let registers = ptrace::getregs(self.pid)?;
         let next = self.code.borrow_mut().next(self.pid, &registers, &self.segment)?;
         if self.loud {
             let mark = if matches!(next, Next::Touching | Next::Sleeping) { '*' } else { ' ' };
             println!("  {:>5} {mark} {}: {}", self.steps, self.pid, self.place()?);
         }
-        Ok(next)
+        Ok((next, registers.rip))
     }
 
     fn go_on(&mut self) -> Result<()> {

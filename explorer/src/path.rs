@@ -1,0 +1,106 @@
+//! Points that a victim passed in the experiment before: the next one gets there at a run.
+//!
+//! Every step costs two switches of process. An experiment differs from the one before by its last
+//! step or two, so a hardware breakpoint takes the victim to where that one stopped, and only the
+//! rest is stepped. Where the way forks anew (a loop that looks at the clock), the run misses its
+//! point, and the experiment is repeated step by step.
+
+use anyhow::Result;
+use nix::sys::ptrace;
+use nix::unistd::Pid;
+
+/// Beyond so many passes through one instruction stepping is no slower.
+const PASSES_MAX: usize = 8;
+
+/// Where the debug registers are in the kernel's `struct user`, and the last of them.
+const DEBUG_REGISTERS: usize = 848;
+const CONTROL: usize = DEBUG_REGISTERS + 7 * size_of::<u64>();
+/// Bit 0 of the control register: stop at the instruction that the first register names.
+const EXECUTE_FIRST: i64 = 1;
+
+/// The instruction at each point so far.
+#[derive(Debug, Default)]
+pub struct Path {
+    places: Vec<u64>,
+}
+
+/// A place, and how often it is passed up to the point, the point included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Landmark {
+    /// Address of the instruction.
+    pub place: u64,
+    /// The point is the so-many-th pass, from 1.
+    pub passes: usize,
+}
+
+/// The victim came to its end without passing the landmark as it did before.
+#[derive(Debug)]
+pub struct Missed;
+
+impl std::fmt::Display for Missed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a victim took another way than before")
+    }
+}
+
+impl std::error::Error for Missed {}
+
+impl Path {
+    /// How to get to the point before number `point`.
+    pub fn before(&self, point: u64) -> Option<Landmark> {
+        let passed = self.places.get(..usize::try_from(point).ok()?)?;
+        let place = *passed.last()?;
+        let passes = passed.iter().filter(|&&it| it == place).count();
+        (passes <= PASSES_MAX).then_some(Landmark { place, passes })
+    }
+
+    /// Point number `point` is here; what was known beyond is forgotten.
+    pub fn note(&mut self, point: u64, place: u64) {
+        let point = point as usize;
+        if point <= self.places.len() {
+            self.places.truncate(point);
+            self.places.push(place);
+        }
+    }
+
+    /// Nothing is known.
+    pub fn forget(&mut self) {
+        self.places.clear();
+    }
+}
+
+/// Makes `pid` stop whenever it comes to `place`.
+pub fn arm(pid: Pid, place: u64) -> Result<()> {
+    ptrace::write_user(pid, DEBUG_REGISTERS as ptrace::AddressType, place.cast_signed())?;
+    Ok(ptrace::write_user(pid, CONTROL as ptrace::AddressType, EXECUTE_FIRST)?)
+}
+
+/// No more.
+pub fn disarm(pid: Pid) -> Result<()> {
+    Ok(ptrace::write_user(pid, CONTROL as ptrace::AddressType, 0)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Landmark, Path};
+
+    #[test]
+    fn the_point_before_is_found_by_its_place_and_passes() {
+        let mut path = Path::default();
+        assert_eq!(path.before(0), None);
+        assert_eq!(path.before(1), None);
+        for (point, place) in [(0, 10), (1, 20), (2, 10), (3, 30)] {
+            path.note(point, place);
+        }
+        assert_eq!(path.before(1), Some(Landmark { place: 10, passes: 1 }));
+        assert_eq!(path.before(3), Some(Landmark { place: 10, passes: 2 }));
+        assert_eq!(path.before(4), Some(Landmark { place: 30, passes: 1 }));
+        assert_eq!(path.before(5), None);
+        path.note(1, 40);
+        assert_eq!(path.before(2), Some(Landmark { place: 40, passes: 1 }));
+        assert_eq!(path.before(3), None);
+        // A point out of order teaches nothing.
+        path.note(9, 50);
+        assert_eq!(path.before(10), None);
+    }
+}
