@@ -21,6 +21,8 @@ pub struct Image {
     bytes: Vec<u64>,
     /// The messages in the queue, oldest first.
     pub messages: Vec<u64>,
+    /// The next ticket.
+    pub tail: u64,
     /// Puts in progress that no victim of the experiment makes.
     pub in_progress: usize,
     /// Producers that died in a put, and have not been recovered.
@@ -38,8 +40,9 @@ impl Image {
         }
         let stalled = if state.has_stalled() { Some(stall(lab)?) } else { None };
         let messages = populate(lab, state)?;
+        let tail = lab.segment.tail();
         let mut image =
-            Self { bytes: lab.segment.read(), messages, in_progress: 0, dead: 0, stalled };
+            Self { bytes: lab.segment.read(), messages, tail, in_progress: 0, dead: 0, stalled };
         if state == State::Stalled {
             image.in_progress = 1;
         }

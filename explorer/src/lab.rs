@@ -63,8 +63,7 @@ impl Lab {
             Some(tracee) => tracee,
             None => Tracee::fork(self, self.slates[who])?,
         };
-        let path = (!op.may_sleep()).then(|| Rc::clone(&self.paths[who]));
-        match tracee.begin(op, message, path)? {
+        match tracee.begin(op, message, Rc::clone(&self.paths[who]))? {
             None => Ok(tracee),
             Some(answer) => bail!("a victim could not prepare {op}: {answer:?}"),
         }

@@ -47,7 +47,7 @@ pub fn freeze(lab: &Lab, image: &Image, ops: [Op; 2], goals: [Goal; 2]) -> Resul
     let access = Access::beside(lab, &ops);
     let puts = ops.iter().filter(|op| op.effect() == Effect::Put).count();
     peer.survive(access, stuck(image, &ops)).context("beside the stopped")?;
-    peer.leave_one(access)?;
+    peer.leave_some(access)?;
     peer.story.resume();
     // What one of them may have met, if the survivor could not bring it about.
     peer.story.was_full |= image.is_full(lab, puts.saturating_sub(1)) || access.push;

@@ -10,7 +10,7 @@ use nix::sys::ptrace;
 use nix::unistd::Pid;
 
 /// Beyond so many passes through one instruction stepping is no slower.
-const PASSES_MAX: usize = 8;
+const PASSES_MAX: usize = 32;
 
 /// Where the debug registers are in the kernel's `struct user`, and the last of them.
 const DEBUG_REGISTERS: usize = 848;
@@ -22,6 +22,8 @@ const EXECUTE_FIRST: i64 = 1;
 #[derive(Debug, Default)]
 pub struct Path {
     places: Vec<u64>,
+    /// Beyond what is known the victim sleeps, and does not come to further points alone.
+    sleeps: bool,
 }
 
 /// A place, and how often it is passed up to the point, the point included.
@@ -31,6 +33,8 @@ pub struct Landmark {
     pub place: u64,
     /// The point is the so-many-th pass, from 1.
     pub passes: usize,
+    /// Its number.
+    pub point: u64,
 }
 
 /// The victim came to its end without passing the landmark as it did before.
@@ -46,26 +50,33 @@ impl std::fmt::Display for Missed {
 impl std::error::Error for Missed {}
 
 impl Path {
-    /// How to get to the point before number `point`.
+    /// How to get to the last known point before number `point`.
     pub fn before(&self, point: u64) -> Option<Landmark> {
-        let passed = self.places.get(..usize::try_from(point).ok()?)?;
+        let known = self.places.len();
+        let passed = &self.places[..known.min(point as usize)];
         let place = *passed.last()?;
         let passes = passed.iter().filter(|&&it| it == place).count();
-        (passes <= PASSES_MAX).then_some(Landmark { place, passes })
+        let point = passed.len() as u64 - 1;
+        (passes <= PASSES_MAX).then_some(Landmark { place, passes, point })
     }
 
     /// Point number `point` is here; what was known beyond is forgotten.
     pub fn note(&mut self, point: u64, place: u64) {
         let point = point as usize;
-        if point <= self.places.len() {
+        if point < self.places.len() || point == self.places.len() && !self.sleeps {
             self.places.truncate(point);
             self.places.push(place);
         }
     }
 
+    /// The next point is a sleep.
+    pub fn note_sleep(&mut self) {
+        self.sleeps = true;
+    }
+
     /// Nothing is known.
     pub fn forget(&mut self) {
-        self.places.clear();
+        *self = Self::default();
     }
 }
 
@@ -86,21 +97,22 @@ mod tests {
 
     #[test]
     fn the_point_before_is_found_by_its_place_and_passes() {
+        let at = |place, passes, point| Some(Landmark { place, passes, point });
         let mut path = Path::default();
-        assert_eq!(path.before(0), None);
         assert_eq!(path.before(1), None);
         for (point, place) in [(0, 10), (1, 20), (2, 10), (3, 30)] {
             path.note(point, place);
         }
-        assert_eq!(path.before(1), Some(Landmark { place: 10, passes: 1 }));
-        assert_eq!(path.before(3), Some(Landmark { place: 10, passes: 2 }));
-        assert_eq!(path.before(4), Some(Landmark { place: 30, passes: 1 }));
-        assert_eq!(path.before(5), None);
+        assert_eq!(path.before(0), None);
+        assert_eq!(path.before(1), at(10, 1, 0));
+        assert_eq!(path.before(3), at(10, 2, 2));
+        assert_eq!(path.before(9), at(30, 1, 3));
         path.note(1, 40);
-        assert_eq!(path.before(2), Some(Landmark { place: 40, passes: 1 }));
-        assert_eq!(path.before(3), None);
-        // A point out of order teaches nothing.
+        assert_eq!(path.before(9), at(40, 1, 1));
+        // A point out of order teaches nothing, nor one behind a sleep.
         path.note(9, 50);
-        assert_eq!(path.before(10), None);
+        path.note_sleep();
+        path.note(2, 60);
+        assert_eq!(path.before(10), at(40, 1, 1));
     }
 }

@@ -77,11 +77,23 @@ impl<'a> Peer<'a> {
         Ok(())
     }
 
-    /// Leaves a message for those who go on, if there is room for two.
-    pub fn leave_one(&mut self, access: Access) -> Result<()> {
-        if access.push && access.pop && self.lab.config.capacity > 1 {
-            let mut producer = self.producer()?;
-            ensure!(self.put(&mut producer)?, "Full with nothing in it");
+    /// Leaves messages for those who go on, if there is room for more than one: in the very slots
+    /// whose tickets came next at the beginning, as far as they may be used.
+    pub fn leave_some(&mut self, access: Access) -> Result<()> {
+        let Self { lab, image, .. } = *self;
+        if !(access.push && access.pop) {
+            return Ok(());
+        }
+        let (mut producer, mut consumer) = (self.producer()?, self.consumer()?);
+        let slots = lab.segment.slots();
+        for _ in 0..slots {
+            if lab.segment.tail() % slots == image.tail % slots {
+                break;
+            }
+            self.turn(&mut producer, &mut consumer)?;
+        }
+        for _ in 1..lab.config.capacity {
+            ensure!(self.put(&mut producer)? || image.residents() > 0, "Full before it is");
         }
         Ok(())
     }

@@ -37,7 +37,7 @@ pub fn freeze(lab: &Lab, image: &Image, op: Op, goal: Goal) -> Result<Reached> {
     victim.freeze()?;
     let access = Access::beside(lab, &[op]);
     peer.survive(access, stuck(image, &[op])).context("beside the stopped")?;
-    peer.leave_one(access)?;
+    peer.leave_some(access)?;
     peer.story.resume();
     peer.story.was_full |= image.is_full(lab, 0);
     peer.story.was_empty |= image.messages.is_empty();
@@ -74,6 +74,7 @@ pub fn beside(lab: &Lab, image: &Image, op: Op, goal: Goal, longest: &Longest) -
     peer.story.was_empty = image.messages.len() <= usize::from(op.effect() == Effect::Get);
     measure(lab, &mut peer, access, longest).context("beside the stopped")?;
     peer.survive(access, stuck(image, &[op])).context("beside the stopped")?;
+    peer.leave_some(access)?;
     peer.story.resume();
     if reached != Reached::End {
         victim.finish(op, || peer.wake(op)).context("resumed")?;

@@ -52,8 +52,9 @@ pub struct Tracee {
     slate: &'static Slate,
     code: Rc<RefCell<Code>>,
     segment: Vec<Range<u64>>,
-    /// Points of this operation in the experiment before, unless it may sleep.
-    path: Option<Rc<RefCell<Path>>>,
+    /// Points of this operation in the experiment before.
+    path: Rc<RefCell<Path>>,
+    may_sleep: bool,
     steps: u64,
     touches: u64,
     asleep: bool,
@@ -77,7 +78,8 @@ impl Tracee {
             slate,
             code,
             segment: Vec::new(),
-            path: None,
+            path: Rc::default(),
+            may_sleep: false,
             steps: 0,
             touches: 0,
             asleep: false,
@@ -95,9 +97,9 @@ impl Tracee {
         &mut self,
         op: Op,
         message: u64,
-        path: Option<Rc<RefCell<Path>>>,
+        path: Rc<RefCell<Path>>,
     ) -> Result<Option<Answer>> {
-        self.path = path;
+        (self.path, self.may_sleep) = (path, op.may_sleep());
         (self.steps, self.touches, self.asleep) = (0, 0, false);
         let gates = self.slate.gates();
         self.slate.set(op, message);
@@ -106,11 +108,7 @@ impl Tracee {
     }
 
     /// Takes it to `goal`. Where it sleeps and the goal is beyond, `wake` is to end that.
-    pub fn advance(
-        &mut self,
-        goal: Goal,
-        mut wake: impl FnMut() -> Result<()>,
-    ) -> Result<Reached> {
+    pub fn advance(&mut self, goal: Goal, mut wake: impl FnMut() -> Result<()>) -> Result<Reached> {
         self.run_ahead(goal)?;
         loop {
             let (next, place) = self.next()?;
@@ -131,6 +129,7 @@ impl Tracee {
                 self.await_trap()?;
             } else if !self.await_trap_or_sleep()? {
                 self.asleep = true;
+                self.path.borrow_mut().note_sleep();
                 if goal == Goal::Instruction(self.steps) || goal == Goal::Touch(self.touches) {
                     return Ok(Reached::Asleep);
                 }
@@ -148,37 +147,37 @@ impl Tracee {
     /// To the point before the goal, if it is known from the experiment before.
     fn run_ahead(&mut self, goal: Goal) -> Result<()> {
         let (Goal::Instruction(point) | Goal::Touch(point)) = goal else { return Ok(()) };
-        let landmark = self.path.as_ref().and_then(|path| path.borrow().before(point));
+        let landmark = self.path.borrow().before(point);
         let Some(landmark) = landmark.filter(|_| self.steps == 0) else { return Ok(()) };
+        let is_touch = matches!(goal, Goal::Touch(_));
         path::arm(self.pid, landmark.place)?;
         let mut passes = 0;
         loop {
             let registers = ptrace::getregs(self.pid)?;
             let next = self.code.borrow_mut().next(self.pid, &registers, &self.segment)?;
-            let counts = matches!(goal, Goal::Instruction(_)) || next != Next::Private;
+            let counts = !is_touch || next != Next::Private;
             passes += usize::from(registers.rip == landmark.place && counts);
             if passes == landmark.passes {
                 break;
             }
             ptrace::cont(self.pid, None)?;
-            self.await_trap()?;
-            if ptrace::getregs(self.pid)?.rip != landmark.place {
+            let trapped = if self.may_sleep {
+                self.await_trap_or_sleep()?
+            } else {
+                self.await_trap().map(|()| true)?
+            };
+            if !trapped || ptrace::getregs(self.pid)?.rip != landmark.place {
                 return Err(Missed.into());
             }
         }
         path::disarm(self.pid)?;
-        match goal {
-            Goal::Touch(_) => self.touches = point - 1,
-            _ => self.steps = point - 1,
-        }
+        *if is_touch { &mut self.touches } else { &mut self.steps } = landmark.point;
         Ok(())
     }
 
     fn note(&self, goal: Goal, place: u64) {
         let (Goal::Instruction(point) | Goal::Touch(point)) = goal else { return };
-        if let Some(path) = &self.path {
-            path.borrow_mut().note(point, place);
-        }
+        self.path.borrow_mut().note(point, place);
     }
 
     /// Stops it where it is for good, also asleep.
