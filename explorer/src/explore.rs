@@ -70,7 +70,13 @@ fn explore(lab: &Lab, image: &Image, unit: &Unit, report: &mut Report) -> Result
     let mut points = 0;
     let mut failures = 0;
     if unit.kind == Kind::Beside {
-        let longest = report.longest(" with nobody stopped".to_owned());
+        let company = match unit.state {
+            // First in the table.
+            State::Stalled => " with a put stopped at the head",
+            State::Resting | State::Burning | State::Dead => " with a slot that rests",
+            _ => " with nobody stopped",
+        };
+        let longest = report.longest(company.to_owned());
         single::alone(lab, image, longest)
             .with_context(|| format!("{unit}, with nobody stopped"))?;
     }

@@ -98,10 +98,16 @@ impl<'a> Peer<'a> {
         Ok(())
     }
 
-    /// The same on the way to a point: the message is part of what the victim begins with.
+    /// Ends the sleep of a victim on its way to its point: what that changes is part of what the
+    /// experiment begins with.
     pub fn wake_early(&mut self, op: Op) -> Result<()> {
         self.wake(op)?;
-        self.story.messages.append(&mut self.story.pushed);
+        let story = &mut self.story;
+        story.messages.append(&mut story.pushed);
+        for got in std::mem::take(&mut story.popped) {
+            ensure!(story.messages.first() == Some(&got), "got {got} of {:?}", story.messages);
+            story.messages.remove(0);
+        }
         Ok(())
     }
 
