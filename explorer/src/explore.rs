@@ -14,7 +14,7 @@ use crate::single::Longest;
 use crate::slate::Slate;
 use crate::state::State;
 use crate::tracee::{Goal, Reached};
-use crate::{pair, schedule, single, watchdog};
+use crate::{pair, schedule, single, sleeper, watchdog};
 
 /// After so many failures the rest of a unit says nothing new.
 const FAILURES_MAX: usize = 3;
@@ -137,6 +137,7 @@ fn experiment(lab: &Lab, image: &Image, seed: Seed, longest: &Longest) -> Result
         Kind::Kill => single::kill(lab, image, op, goals[0]).map(one),
         Kind::Freeze => single::freeze(lab, image, op, goals[0]).map(one),
         Kind::Beside => single::beside(lab, image, op, goals[0], longest).map(one),
+        Kind::Sleeper => sleeper::kill(lab, image, op, goals[0]).map(one),
         Kind::KillPair => pair::kill(lab, image, ops, goals),
         Kind::FreezePair => pair::freeze(lab, image, ops, goals),
         Kind::Schedule => schedule::run(lab, image, ops, goals),

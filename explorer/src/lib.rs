@@ -36,6 +36,7 @@ pub mod seed;
 pub mod segment;
 pub mod single;
 pub mod slate;
+pub mod sleeper;
 pub mod state;
 pub mod tracee;
 pub mod victim;

@@ -3,6 +3,7 @@
 use crate::config::{CONFIGS, Config};
 use crate::op::{Effect, Op};
 use crate::seed::{Kind, Unit};
+use crate::sleeper::sleeper_for;
 use crate::state::{STATES, State};
 
 /// Operations that every queue is about; also the pairs' and schedules'.
@@ -46,6 +47,9 @@ fn full(config: &'static Config, state: State) -> Vec<Unit> {
     for op in crate::op::OPS.into_iter().filter(|&op| matters(op, state)) {
         units.extend([Kind::Kill, Kind::Freeze].map(|kind| singles.one(kind, op, op.is_long())));
         units.push(singles.one(Kind::Beside, op, true));
+        if sleeper_for(op).is_some_and(|(_, of)| of == state) {
+            units.push(singles.one(Kind::Sleeper, op, true));
+        }
         // Also every instruction between two touches of what sleeps, once.
         if op.is_blocking() && config.name == "many-many" {
             units.extend([Kind::Kill, Kind::Freeze].map(|kind| singles.one(kind, op, false)));
@@ -80,6 +84,7 @@ fn quick(config: &'static Config, state: State) -> Vec<Unit> {
         ("many-many", State::Empty) => {
             let mut units = each(&CORE);
             units.extend(each(&[Op::Pop, Op::AttachProducer, Op::DetachConsumer]));
+            units.push(series.one(Kind::Sleeper, Op::TryPush, true));
             units
         }
         ("many-many", State::Half) => {
@@ -94,6 +99,7 @@ fn quick(config: &'static Config, state: State) -> Vec<Unit> {
         ("many-many", State::Full) => {
             let mut units = each(&CORE);
             units.extend(each(&[Op::Push]));
+            units.push(series.one(Kind::Sleeper, Op::TryPop, true));
             units
         }
         ("many-many", State::Stalled | State::Burning) => {

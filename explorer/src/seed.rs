@@ -19,6 +19,8 @@ pub enum Kind {
     Freeze,
     /// One victim frozen, another's operations stepped and counted.
     Beside,
+    /// One victim killed on its way to wake another.
+    Sleeper,
     /// Two victims killed.
     KillPair,
     /// Two victims frozen, and resumed.
@@ -28,8 +30,15 @@ pub enum Kind {
 }
 
 /// All of them, in the order of the table.
-pub const KINDS: [Kind; 6] =
-    [Kind::Kill, Kind::Freeze, Kind::Beside, Kind::KillPair, Kind::FreezePair, Kind::Schedule];
+pub const KINDS: [Kind; 7] = [
+    Kind::Kill,
+    Kind::Freeze,
+    Kind::Beside,
+    Kind::Sleeper,
+    Kind::KillPair,
+    Kind::FreezePair,
+    Kind::Schedule,
+];
 
 impl Kind {
     /// As in seeds.
@@ -38,6 +47,7 @@ impl Kind {
             Self::Kill => "kill",
             Self::Freeze => "freeze",
             Self::Beside => "beside",
+            Self::Sleeper => "sleeper",
             Self::KillPair => "kill-pair",
             Self::FreezePair => "freeze-pair",
             Self::Schedule => "schedule",

@@ -30,6 +30,8 @@ pub enum Goal {
     Instruction(u64),
     /// Before the instruction that is, from 0, the so-many-th to touch the segment. Asleep counts.
     Touch(u64),
+    /// Until it sleeps.
+    Sleep,
     /// To the end.
     End,
 }
@@ -130,7 +132,9 @@ impl Tracee {
             } else if !self.await_trap_or_sleep()? {
                 self.asleep = true;
                 self.path.borrow_mut().note_sleep();
-                if goal == Goal::Instruction(self.steps) || goal == Goal::Touch(self.touches) {
+                let wanted =
+                    [Goal::Instruction(self.steps), Goal::Touch(self.touches), Goal::Sleep];
+                if wanted.contains(&goal) {
                     return Ok(Reached::Asleep);
                 }
                 (self.touches, self.steps) = (self.touches + 1, self.steps + 1);
@@ -201,6 +205,12 @@ impl Tracee {
             WaitStatus::Stopped(_, Signal::SIGSTOP) => Ok(()),
             status => self.lost(status),
         }
+    }
+
+    /// Waits until a sleeping one is awake, and stops it there.
+    pub fn awake(&mut self) -> Result<()> {
+        self.asleep = false;
+        self.await_trap()
     }
 
     /// Lets it run to the end of its operation. Where it sleeps, `wake` is to end that.
