@@ -89,7 +89,7 @@ fn explore(lab: &Lab, image: &Image, unit: &Unit, report: &mut Report) -> Result
         let unused = Longest::default();
         let longest = if unit.kind == Kind::Beside { report.longest(company) } else { &unused };
         let mut done = experiment(lab, image, seed, longest);
-        if done.as_ref().is_err_and(|error| error.is::<Missed>()) {
+        if done.as_ref().is_err_and(anyhow::Error::is::<Missed>) {
             lab.paths.iter().for_each(|path| path.borrow_mut().forget());
             done = experiment(lab, image, seed, longest);
         }

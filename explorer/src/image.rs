@@ -60,7 +60,8 @@ impl Image {
 
     /// May a put say Full, with so many others in progress?
     pub fn is_full(&self, lab: &Lab, others: usize) -> bool {
-        self.messages.len() + self.in_progress + others >= lab.config.capacity
+        let stopped = self.in_progress.max(self.residents()).max(self.dead);
+        self.messages.len() + stopped + others >= lab.config.capacity
     }
 
     /// Participants that live all the time and stay.

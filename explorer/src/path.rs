@@ -50,10 +50,10 @@ impl std::fmt::Display for Missed {
 impl std::error::Error for Missed {}
 
 impl Path {
-    /// How to get to the last known point before number `point`.
-    pub fn before(&self, point: u64) -> Option<Landmark> {
+    /// How to get to point number `point`, or else to the last known one before it.
+    pub fn towards(&self, point: u64) -> Option<Landmark> {
         let known = self.places.len();
-        let passed = &self.places[..known.min(point as usize)];
+        let passed = &self.places[..known.min(point as usize + 1)];
         let place = *passed.last()?;
         let passes = passed.iter().filter(|&&it| it == place).count();
         let point = passed.len() as u64 - 1;
@@ -96,23 +96,23 @@ mod tests {
     use super::{Landmark, Path};
 
     #[test]
-    fn the_point_before_is_found_by_its_place_and_passes() {
+    fn a_point_is_found_by_its_place_and_passes() {
         let at = |place, passes, point| Some(Landmark { place, passes, point });
         let mut path = Path::default();
-        assert_eq!(path.before(1), None);
+        assert_eq!(path.towards(1), None);
         for (point, place) in [(0, 10), (1, 20), (2, 10), (3, 30)] {
             path.note(point, place);
         }
-        assert_eq!(path.before(0), None);
-        assert_eq!(path.before(1), at(10, 1, 0));
-        assert_eq!(path.before(3), at(10, 2, 2));
-        assert_eq!(path.before(9), at(30, 1, 3));
+        assert_eq!(path.towards(0), at(10, 1, 0));
+        assert_eq!(path.towards(2), at(10, 2, 2));
+        assert_eq!(path.towards(3), at(30, 1, 3));
+        assert_eq!(path.towards(9), at(30, 1, 3));
         path.note(1, 40);
-        assert_eq!(path.before(9), at(40, 1, 1));
+        assert_eq!(path.towards(9), at(40, 1, 1));
         // A point out of order teaches nothing, nor one behind a sleep.
         path.note(9, 50);
         path.note_sleep();
         path.note(2, 60);
-        assert_eq!(path.before(10), at(40, 1, 1));
+        assert_eq!(path.towards(10), at(40, 1, 1));
     }
 }

@@ -47,7 +47,9 @@ fn full(config: &'static Config, state: State) -> Vec<Unit> {
     for op in crate::op::OPS.into_iter().filter(|&op| matters(op, state)) {
         units.extend([Kind::Kill, Kind::Freeze].map(|kind| singles.one(kind, op, op.is_long())));
         units.push(singles.one(Kind::Beside, op, true));
-        if sleeper_for(op).is_some_and(|(_, of)| of == state) {
+        // Each of its experiments is a sleep.
+        let sleeps = sleeper_for(op).is_some_and(|(_, of)| of == state);
+        if sleeps && config.capacity == 2 && !config.is_long() {
             units.push(singles.one(Kind::Sleeper, op, true));
         }
         // Also every instruction between two touches of what sleeps, once.
@@ -60,14 +62,18 @@ fn full(config: &'static Config, state: State) -> Vec<Unit> {
     }
     for kind in [Kind::KillPair, Kind::FreezePair, Kind::Schedule] {
         units.extend(squared(&CORE).map(|[op, other]| singles.two(kind, op, other)));
-        if state.has_stalled() {
-            let others = [Op::TryPush, Op::TryPop, Op::AttachConsumer, Op::Recover];
-            let with_recovery = others.into_iter().flat_map(|op| {
-                [[op, Op::Recover], [Op::Recover, op]]
-                    .into_iter()
-                    .take(1 + usize::from(op != Op::Recover))
-            });
-            units.extend(with_recovery.map(|[op, other]| singles.two(kind, op, other)));
+        for op in [Op::TryPush, Op::TryPop, Op::AttachConsumer, Op::Recover] {
+            // Attaching looks for the dead only where lines run out: once is enough.
+            let matters = match op {
+                Op::AttachConsumer => state == State::Dead && config.name == "many-many",
+                _ => state.has_stalled(),
+            };
+            if matters {
+                units.push(singles.two(kind, op, Op::Recover));
+            }
+            if matters && op != Op::Recover {
+                units.push(singles.two(kind, Op::Recover, op));
+            }
         }
     }
     units

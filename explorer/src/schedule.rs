@@ -61,18 +61,25 @@ impl Happened<'_> {
     /// Would a queue to which the operations happened in that order answer so, and keep this?
     fn explains(&self, order: [usize; 2], left: &[u64]) -> bool {
         let mut queue: VecDeque<u64> = self.image.messages.iter().copied().collect();
-        order.into_iter().all(|who| self.step(&mut queue, who)) && queue == left
+        // A put that was stopped counts as in progress, passed over or not, until it is recovered.
+        let mut others = self.image.in_progress.max(self.image.residents()).max(self.image.dead);
+        order.into_iter().all(|who| {
+            let explained = self.step(&mut queue, who, others);
+            if self.ops[who] == Op::Recover {
+                others = self.image.residents();
+            }
+            explained
+        }) && queue == left
     }
 
-    fn step(&self, queue: &mut VecDeque<u64>, who: usize) -> bool {
+    fn step(&self, queue: &mut VecDeque<u64>, who: usize, others: usize) -> bool {
         let capacity = self.lab.config.capacity;
         match (self.ops[who].effect(), self.answers[who]) {
             (Effect::Put, Answer::Done) => {
                 queue.push_back(MESSAGES[who]);
                 queue.len() <= capacity
             }
-            // The put that an image left in progress counts, until it is passed over.
-            (Effect::Put, Answer::Refused) => queue.len() + self.image.in_progress >= capacity,
+            (Effect::Put, Answer::Refused) => queue.len() + others >= capacity,
             (Effect::Get, Answer::Got(id)) => queue.pop_front() == Some(id),
             (Effect::Get, Answer::Refused) => queue.is_empty(),
             (Effect::None, Answer::Done) => true,

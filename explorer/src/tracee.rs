@@ -148,10 +148,10 @@ impl Tracee {
         }
     }
 
-    /// To the point before the goal, if it is known from the experiment before.
+    /// To the goal, or the point before it, if the experiment before was there.
     fn run_ahead(&mut self, goal: Goal) -> Result<()> {
         let (Goal::Instruction(point) | Goal::Touch(point)) = goal else { return Ok(()) };
-        let landmark = self.path.borrow().before(point);
+        let landmark = self.path.borrow().towards(point);
         let Some(landmark) = landmark.filter(|_| self.steps == 0) else { return Ok(()) };
         let is_touch = matches!(goal, Goal::Touch(_));
         path::arm(self.pid, landmark.place)?;
