@@ -59,6 +59,8 @@ pub mod wait;
 #[cfg(not(loom))]
 pub use error::{AttachError, CreateError, PopError, PushError};
 #[cfg(not(loom))]
-pub use queue::{Consumer, Options, Producer, Queue, Recovered, unlink};
+pub use queue::{Consumer, Options, Producer, Queue, unlink};
+#[cfg(not(loom))]
+pub use registry::Recovered;
 pub use ring::Role;
 pub use sync::fence::Fences;

@@ -15,6 +15,9 @@ use shmq_engine::{Consumer, Options, PopError, Queue, Recovered};
 /// So long that most of a put is spent between claim and publication.
 const LONG: usize = 256 << 10;
 
+/// When a kill comes is chance, more so on a busy machine.
+const ROUNDS_MAX: u64 = 1_000;
+
 /// A producer is killed in the middle of its puts, most likely between claim and publication, while
 /// its messages are taken.
 fn kill_one_in_a_put(queue: &Queue, consumer: &mut Consumer, round: u64) {
@@ -50,7 +53,9 @@ fn who_asks_gets_everything_back_at_once() {
     let queue = Options::new(8).message_max(LONG).participants(4).create_anonymous().unwrap();
     let mut buffer = vec![0; LONG];
     let mut slots = 0;
-    for round in 0..40 {
+    let mut rounds = 0..ROUNDS_MAX;
+    while slots < 3 {
+        let round = rounds.next().expect("hardly a kill hit a put between claim and publication");
         let mut consumer = queue.consumer().unwrap();
         kill_one_in_a_put(&queue, &mut consumer, round);
         assert_eq!(queue.participants(), 2, "dead or not, nobody has asked");
@@ -66,7 +71,6 @@ fn who_asks_gets_everything_back_at_once() {
         assert!(producer.try_push(b"one too many").is_err());
         drain(&mut consumer, &mut buffer);
     }
-    assert!(slots > 0, "no kill of 40 hit a put between claim and publication");
 }
 
 /// Nobody asks: those who go on meet the resting slot, and find its writer dead.
@@ -74,7 +78,7 @@ fn who_asks_gets_everything_back_at_once() {
 fn who_goes_on_gives_back_in_passing() {
     let queue = Options::new(8).message_max(LONG).participants(4).create_anonymous().unwrap();
     let mut consumer = queue.consumer().unwrap();
-    for round in 0..40 {
+    for round in 0..ROUNDS_MAX {
         kill_one_in_a_put(&queue, &mut consumer, round);
         let mut producer = queue.producer().unwrap();
         for _ in 0..1_000 {
@@ -88,7 +92,7 @@ fn who_goes_on_gives_back_in_passing() {
         drop(producer);
         assert_eq!(queue.recover().participants, 1);
     }
-    panic!("no kill of 40 hit a put, or nobody noticed any");
+    panic!("no kill hit a put, or nobody noticed any");
 }
 
 #[test]

@@ -7,9 +7,13 @@
 //! The first handle stays where it is, behind a mutex that is only ever tried, never waited for:
 //! one thread alone pays for one lock. The others are taken out of a vector, whose mutex is held
 //! for the taking out and the putting back only, never while waiting for the queue or encoding.
+//!
+//! In a child that was forked while another thread held such a mutex, it stays locked for ever. So
+//! neither is waited for without a bound: who does not get it goes on with a handle of its own.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::thread;
 
 /// A producer or a consumer, with room for one encoded value.
 #[derive(Debug)]
@@ -42,7 +46,7 @@ impl<S> Handles<S> {
         {
             return Ok(Lent(Place::First(first)));
         }
-        let idle = self.idle().pop();
+        let idle = self.idle().and_then(|mut idle| idle.pop());
         let handle = match idle {
             Some(handle) => handle,
             None => Handle { side: attach()?, buffer: vec![0; message_max].into() },
@@ -53,23 +57,36 @@ impl<S> Handles<S> {
     /// Detaches the idle ones. Were there any?
     pub(crate) fn detach_idle(&self) -> bool {
         let first = self.try_first().and_then(|mut first| first.take());
-        let idle = std::mem::take(&mut *self.idle());
+        let idle = self.idle().map(|mut idle| std::mem::take(&mut *idle)).unwrap_or_default();
         first.is_some() || !idle.is_empty()
     }
 
     /// The first handle's place, unless it is in use.
     fn try_first(&self) -> Option<MutexGuard<'_, Option<Handle<S>>>> {
-        match self.first.try_lock() {
-            Ok(first) => Some(first),
-            // A value panicked while it was encoded or decoded; the handle is as good as ever.
-            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
+        try_lock(&self.first)
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Handle<S>>> {
-        // Nothing that can panic happens under the lock.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The idle handles. `None`, after far longer than anybody keeps them, is for ever: see above.
+    fn idle(&self) -> Option<MutexGuard<'_, Vec<Handle<S>>>> {
+        for _ in 0..IDLE_TRIES {
+            if let Some(idle) = try_lock(&self.idle) {
+                return Some(idle);
+            }
+            thread::yield_now();
+        }
+        None
+    }
+}
+
+/// How often the CPU is offered to who has the idle handles.
+const IDLE_TRIES: u32 = 1_000;
+
+fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        // A value panicked while it was encoded or decoded; the handle is as good as ever.
+        Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
     }
 }
 
@@ -114,7 +131,29 @@ impl<S> Drop for Lent<'_, S> {
         let Some(handle) = handle.take() else { return };
         match home.try_first() {
             Some(mut first) if first.is_none() => *first = Some(handle),
-            _ => home.idle().push(handle),
+            _ => {
+                // Without the others, this one is detached.
+                if let Some(mut idle) = home.idle() {
+                    idle.push(handle);
+                }
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Handles;
+
+    /// As in a child that was forked while another thread had both.
+    #[test]
+    fn locks_that_stay_locked_are_not_waited_for() {
+        let handles = Handles::new();
+        let locked = (handles.first.lock().unwrap(), handles.idle.lock().unwrap());
+        for made in 0..2 {
+            let lent = handles.lend(8, || Ok::<_, ()>(made)).unwrap();
+            assert_eq!(lent.side, made);
+        }
+        assert!(locked.1.is_empty());
     }
 }

@@ -38,11 +38,12 @@
 //! its last holder. A named one loses its name when its creator drops it; a creator that was killed
 //! leaves the name behind, for [`unlink`].
 //!
+//! A queue may be used across `fork`, by parent and child, also while other threads use it.
+//!
 //! # Not yet
 //! Unbounded queues, `close`, `JoinableQueue`, `Process`, `Pool` and `Manager`; values larger than
-//! [`Builder::message_max`]; use of a queue in a child that was forked without exec. Both sides
-//! must name the same type: a type guard does not exist yet, and bytes of another type are noticed
-//! only where they cannot be decoded, or are too many.
+//! [`Builder::message_max`]. Both sides must name the same type: a type guard does not exist yet, and
+//! bytes of another type are noticed only where they cannot be decoded, or are too many.
 
 mod builder;
 mod error;

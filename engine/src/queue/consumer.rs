@@ -60,6 +60,8 @@ impl Consumer {
     /// [`PopError`], but not [`PopError::Empty`].
     #[inline]
     pub fn pop(&mut self, buffer: &mut [u8]) -> Result<usize, PopError> {
+        // Not yet: look at the slot alone for a while. To ask `tail`, as `try_pop` does before it says
+        // Empty, would take its line from the producers for every message that they are about to put.
         if self.shared.ring().is_ready() {
             match self.try_pop(buffer) {
                 Err(PopError::Empty) => {}
@@ -82,8 +84,6 @@ impl Consumer {
         }
     }
 
-    /// Looks at the slot alone for a while: asking `tail`, as `try_pop` does before it says Empty,
-    /// would take its line from the producers for every message that they are about to put.
     #[cold]
     fn pop_until(&mut self, buffer: &mut [u8], deadline: Deadline) -> Result<usize, PopError> {
         if !self.seat.is_own() {
@@ -91,25 +91,13 @@ impl Consumer {
         }
         let Self { shared, patience, spin, vigil, .. } = self;
         let ring = shared.ring();
-        let mut attempt = || try_pop(shared, patience, vigil, buffer);
-        let empty = |tried| if tried == Err(PopError::Empty) { None } else { Some(tried) };
-        let mut rested = false;
-        loop {
-            let worth_it = spin.until(deadline, PAUSE, || ring.is_ready()) || rested;
-            if worth_it && let Some(done) = empty(attempt()) {
-                if rested {
-                    pass_wake_on(shared);
-                }
-                return done;
-            }
-            if deadline.is_over() {
-                return Err(PopError::Empty);
-            }
-            if let Some(done) = shared.items().park(ring, deadline, || empty(attempt())) {
-                return done;
-            }
-            rested = true;
-        }
+        let attempt = || match try_pop(shared, patience, vigil, buffer) {
+            Err(PopError::Empty) => None,
+            done => Some(done),
+        };
+        let ready = || ring.is_ready();
+        let done = shared.items().until(ring, deadline, spin, PAUSE, ready, attempt);
+        done.unwrap_or(Err(PopError::Empty))
     }
 }
 
@@ -164,12 +152,4 @@ fn found_empty(shared: &Shared) -> PopError {
     let ring = shared.ring();
     shared.room().wake(ring, ring.attention());
     PopError::Empty
-}
-
-/// One that was woken and leaves messages behind wakes the next.
-fn pass_wake_on(shared: &Shared) {
-    let ring = shared.ring();
-    if ring.is_ready() {
-        shared.items().wake(ring, ring.attention());
-    }
 }

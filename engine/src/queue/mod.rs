@@ -14,11 +14,11 @@ pub use crate::region::unlink;
 pub use consumer::Consumer;
 pub use options::Options;
 pub use producer::Producer;
-pub use shared::Recovered;
 
 use crate::error::AttachError;
 use crate::layout::header::Header;
 use crate::region::{Memfd, Named, Region, check_name};
+use crate::registry::Recovered;
 use crate::ring::Role;
 use crate::sync::fence::Fences;
 use shared::Shared;
@@ -134,7 +134,7 @@ impl Queue {
     /// same after a while. Reads `/proc`; never blocks; may be called by anybody at any time, and be
     /// killed anywhere in it.
     pub fn recover(&self) -> Recovered {
-        self.shared.recover()
+        self.shared.registry().recover(self.shared.ring())
     }
 
     /// A random number that tells this segment from all others.

@@ -9,7 +9,7 @@ use crate::error::{AttachError, PushError};
 use crate::registry::{Seat, Side};
 use crate::ring::{Attention, Hand, Pushed};
 use crate::wait::clock::Deadline;
-use crate::wait::spin::{self, Spin};
+use crate::wait::spin::{Spin, pause_for_room};
 
 /// Puts messages. One thread uses it at a time; each thread attaches its own.
 ///
@@ -82,26 +82,14 @@ impl Producer {
     fn push_until(&mut self, message: &[u8], deadline: Deadline) -> Result<(), PushError> {
         let Self { shared, hand, spin, vigil, .. } = self;
         let ring = shared.ring();
-        let mut attempt = || try_push(shared, hand, vigil, message);
-        let full = |tried| if tried == Err(PushError::Full) { None } else { Some(tried) };
-        let pause = spin::pause_for_room(ring.shape().capacity);
-        let mut rested = false;
-        loop {
-            let worth_it = spin.until(deadline, pause, || ring.has_places()) || rested;
-            if worth_it && let Some(done) = full(attempt()) {
-                if rested {
-                    pass_wake_on(shared);
-                }
-                return done;
-            }
-            if deadline.is_over() {
-                return Err(PushError::Full);
-            }
-            if let Some(done) = shared.room().park(ring, deadline, || full(attempt())) {
-                return done;
-            }
-            rested = true;
-        }
+        let pause = pause_for_room(ring.shape().capacity);
+        let attempt = || match try_push(shared, hand, vigil, message) {
+            Err(PushError::Full) => None,
+            done => Some(done),
+        };
+        let ready = || ring.has_places();
+        let done = shared.room().until(ring, deadline, spin, pause, ready, attempt);
+        done.unwrap_or(Err(PushError::Full))
     }
 }
 
@@ -134,12 +122,4 @@ fn try_push(
 fn attend(shared: &Shared, vigil: &mut Vigil, attention: Attention) {
     shared.items().wake(shared.ring(), attention);
     vigil.keep(shared, attention);
-}
-
-/// One that was woken and leaves places behind wakes the next.
-fn pass_wake_on(shared: &Shared) {
-    let ring = shared.ring();
-    if ring.has_places() {
-        shared.room().wake(ring, ring.attention());
-    }
 }

@@ -15,15 +15,6 @@ use crate::ring::Ring;
 use crate::sync::Word;
 use crate::wait::Want;
 
-/// What [`Queue::recover`](super::Queue::recover) gave back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Recovered {
-    /// Places of dead participants that were vacated.
-    pub participants: usize,
-    /// Slots that rested and can be used again.
-    pub slots: usize,
-}
-
 /// The segment, with borrowed views whose lifetime is its own.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -72,13 +63,7 @@ impl Shared {
         self.registry
     }
 
-    /// Gives back what dead participants held, as far as that can be known. Says what it was.
-    pub(super) fn recover(&self) -> Recovered {
-        let participants = self.registry.reap(|_| true);
-        Recovered { participants, slots: self.ring.sweep() }
-    }
-
-    /// The same for those whose slots may rest. Was there one?
+    /// Gives back what those dead participants held whose slots may rest. Was there anything?
     pub(super) fn recover_announced(&self) -> bool {
         let found = self.registry.reap(Line::is_announcing) > 0;
         self.ring.sweep() > 0 || found

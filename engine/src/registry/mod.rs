@@ -76,6 +76,15 @@ pub(crate) struct Registry<'m> {
     pub(crate) worlds: &'m [Word; WORLDS],
 }
 
+/// What [`Queue::recover`](crate::Queue::recover) gave back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Places of dead participants that were vacated.
+    pub participants: usize,
+    /// Slots that rested and can be used again.
+    pub slots: usize,
+}
+
 /// A line that is ours until dropped.
 #[derive(Debug)]
 pub(crate) struct Seat<'m> {
@@ -102,8 +111,7 @@ impl<'m> Registry<'m> {
         let crowded = || AttachError::Crowded { lines: self.lines.len() };
         let line = match self.occupy(occupant) {
             Some(line) => line,
-            None if self.reap(|_| true) > 0 => {
-                ring.sweep();
+            None if self.recover(ring).participants > 0 => {
                 self.occupy(occupant).ok_or_else(crowded)?
             }
             None => return Err(crowded()),
@@ -111,9 +119,18 @@ impl<'m> Registry<'m> {
         let mut seat = Seat { line, occupant, sole: None, lineage: Lineage::own() };
         ring.settle(line);
         if role == Role::One {
-            seat.exclude_others(self, side)?;
+            let predecessor = seat.exclude_others(self, side)?;
+            if predecessor.is_some() {
+                self.recover(ring);
+            }
         }
         Ok(seat)
+    }
+
+    /// Gives back what dead participants held, as far as that can be known. Says what it was.
+    pub(crate) fn recover(self, ring: &Ring<'_>) -> Recovered {
+        let participants = self.reap(|_| true);
+        Recovered { participants, slots: ring.sweep() }
     }
 
     /// Vacates the lines of the dead among those that `concerns` us. Says how many.
@@ -177,8 +194,12 @@ impl<'m> Seat<'m> {
         self.lineage.is_own()
     }
 
-    /// Claims the exclusive side, from nobody or from the dead.
-    fn exclude_others(&mut self, registry: Registry<'m>, side: Side) -> Result<(), AttachError> {
+    /// Claims the exclusive side, from nobody or from a dead one, which is given.
+    fn exclude_others(
+        &mut self,
+        registry: Registry<'m>,
+        side: Side,
+    ) -> Result<Option<Occupant>, AttachError> {
         let sole = &registry.soles[side as usize];
         let world = own_world();
         loop {
@@ -189,7 +210,7 @@ impl<'m> Seat<'m> {
             }
             if sole.compare_exchange(seen.0, self.occupant.0, OCCUPY, LOST).is_ok() {
                 self.sole = Some(sole);
-                return Ok(());
+                return Ok((seen.0 != 0).then_some(seen));
             }
         }
     }

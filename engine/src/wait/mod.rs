@@ -20,6 +20,8 @@
 pub mod bed;
 #[cfg(not(loom))]
 mod bed;
+#[cfg(not(loom))]
+mod blocking;
 pub mod clock;
 #[cfg(not(loom))]
 pub(crate) mod spin;

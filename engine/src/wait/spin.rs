@@ -27,19 +27,15 @@ pub(crate) struct Spin {
 }
 
 impl Spin {
-    /// Looks every `pause` cycles until `found`, the deadline, or patience ends. Was it found?
-    pub(crate) fn until(
-        &mut self,
-        deadline: Deadline,
-        pause: u64,
-        found: impl Fn() -> bool,
-    ) -> bool {
+    /// Looks every `pause` cycles until `found`, for some microseconds, if that is worth it.
+    pub(super) fn look(&mut self, pause: u64, found: impl Fn() -> bool) {
         let try_it = self.vain < VAIN_MAX || self.vain.is_multiple_of(VAIN_MAX);
-        if try_it && look(SPIN, pause, &found) {
-            self.vain = 0;
-            return true;
-        }
-        self.vain = self.vain.wrapping_add(1);
+        let found = try_it && look(SPIN, pause, &found);
+        self.vain = if found { 0 } else { self.vain.wrapping_add(1) };
+    }
+
+    /// Offers the CPU a few times, until `found` or the deadline. Was it found?
+    pub(super) fn offer(deadline: Deadline, found: impl Fn() -> bool) -> bool {
         for _ in 0..YIELDS {
             thread::yield_now();
             if found() {
