@@ -37,7 +37,7 @@ pub struct Lab {
     /// Decoded instructions.
     pub code: Rc<RefCell<Code>>,
     /// Say every step.
-    pub loud: Cell<bool>,
+    pub loud: Rc<Cell<bool>>,
     /// How victims came to their points before.
     pub paths: [Rc<RefCell<Path>>; VICTIMS],
     slates: [&'static Slate; VICTIMS],
@@ -51,9 +51,12 @@ impl Lab {
         let fd = queue.as_fd().context("an anonymous queue has a descriptor")?;
         let segment = Segment::map(fd)?;
         let blank = segment.read();
-        let (code, loud, idle) = (Rc::default(), Cell::default(), RefCell::default());
+        let (code, loud, idle) = (Rc::default(), Rc::default(), RefCell::default());
         let paths = <[Rc<RefCell<Path>>; VICTIMS]>::default();
-        Ok(Self { config, queue, segment, blank, code, loud, paths, slates, idle })
+        let lab = Self { config, queue, segment, blank, code, loud, paths, slates, idle };
+        // If nothing can be traced here, that is said now, not by every experiment.
+        lab.keep(A, Tracee::fork(&lab, slates[A])?);
+        Ok(lab)
     }
 
     /// Victim number `who`, right before `op`.
