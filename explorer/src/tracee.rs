@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fs;
+use std::io::Write;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -279,7 +280,8 @@ impl Tracee {
         let next = self.code.borrow_mut().next(self.pid, &registers, &self.segment)?;
         if self.loud.get() {
             let mark = if matches!(next, Next::Touching | Next::Sleeping) { '*' } else { ' ' };
-            println!("  {:>5} {mark} {}: {}", self.steps, self.pid, self.place()?);
+            let mut out = std::io::stdout();
+            writeln!(out, "  {:>5} {mark} {}: {}", self.steps, self.pid, self.place()?)?;
         }
         Ok((next, registers.rip))
     }
