@@ -60,7 +60,7 @@ pub fn freeze(lab: &Lab, image: &Image, ops: [Op; 2], goals: [Goal; 2]) -> Resul
         lab.keep(who, victim);
         peer.story.add(ops[who], MESSAGES[who], Fate::Resumed(answer));
     }
-    peer.survive(Access::ALL, image.in_progress).context("after the resumed")?;
+    peer.survive(Access::ALL, stuck(image, &[])).context("after the resumed")?;
     peer.find_whole().context("after the resumed")?;
     peer.story.judge()?;
     Ok(reached)

@@ -9,8 +9,8 @@ use crate::answer::Answer;
 use crate::image::Image;
 use crate::lab::{A, B, Lab};
 use crate::op::{Effect, Op};
-use crate::peer::Peer;
-use crate::single::MESSAGES;
+use crate::peer::{Access, Peer};
+use crate::single::{MESSAGES, stuck};
 use crate::tracee::{Goal, Reached};
 
 /// A to its point, B to its point, A to its end, B to its end.
@@ -44,7 +44,7 @@ pub fn run(lab: &Lab, image: &Image, ops: [Op; 2], goals: [Goal; 2]) -> Result<[
         bail!("{} said {:?}, {} said {:?}, left {left:?}", ops[A], answers[A], ops[B], answers[B]);
     }
     peer.story.messages.clear();
-    peer.survive(crate::peer::Access::ALL, image.in_progress).context("after both")?;
+    peer.survive(Access::ALL, stuck(image, &[])).context("after both")?;
     peer.find_whole().context("after both")?;
     peer.story.judge()?;
     Ok([first, second])

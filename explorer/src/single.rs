@@ -47,7 +47,7 @@ pub fn freeze(lab: &Lab, image: &Image, op: Op, goal: Goal) -> Result<Reached> {
     let answer = victim.leave()?;
     lab.keep(A, victim);
     peer.story.add(op, MESSAGES[A], Fate::Resumed(answer));
-    peer.survive(Access::ALL, image.in_progress).context("after the resumed")?;
+    peer.survive(Access::ALL, stuck(image, &[])).context("after the resumed")?;
     peer.find_whole().context("after the resumed")?;
     peer.story.judge()?;
     Ok(reached)
@@ -82,7 +82,7 @@ pub fn beside(lab: &Lab, image: &Image, op: Op, goal: Goal, longest: &Longest) -
     let answer = victim.leave()?;
     lab.keep(A, victim);
     peer.story.add(op, MESSAGES[A], Fate::Resumed(answer));
-    peer.survive(Access::ALL, image.in_progress).context("after the resumed")?;
+    peer.survive(Access::ALL, stuck(image, &[])).context("after the resumed")?;
     peer.find_whole().context("after the resumed")?;
     peer.story.judge()?;
     Ok(reached)
@@ -95,7 +95,7 @@ pub fn alone(lab: &Lab, image: &Image, longest: &Longest) -> Result<()> {
     peer.story.was_full = image.is_full(lab, 0);
     peer.story.was_empty = image.messages.is_empty();
     measure(lab, &mut peer, Access::ALL, longest)?;
-    peer.survive(Access::ALL, image.in_progress)?;
+    peer.survive(Access::ALL, stuck(image, &[]))?;
     peer.find_whole()?;
     peer.story.judge()
 }
