@@ -25,8 +25,6 @@ pub struct Image {
     pub tail: u64,
     /// Puts in progress that no victim of the experiment makes.
     pub in_progress: usize,
-    /// Producers that died in a put, and have not been recovered.
-    pub dead: usize,
     /// Their producer, stopped for as long as the image is used; none if it is dead.
     stalled: Option<Tracee>,
 }
@@ -41,14 +39,12 @@ impl Image {
         let stalled = if state.has_stalled() { Some(stall(lab)?) } else { None };
         let messages = populate(lab, state)?;
         let tail = lab.segment.tail();
-        let mut image =
-            Self { bytes: lab.segment.read(), messages, tail, in_progress: 0, dead: 0, stalled };
+        let mut image = Self { bytes: lab.segment.read(), messages, tail, in_progress: 0, stalled };
         if state == State::Stalled {
             image.in_progress = 1;
         }
         if state == State::Dead {
             image.stalled = None;
-            image.dead = 1;
         }
         Ok(image)
     }
@@ -60,8 +56,7 @@ impl Image {
 
     /// May a put say Full, with so many others in progress?
     pub fn is_full(&self, lab: &Lab, others: usize) -> bool {
-        let stopped = self.in_progress.max(self.residents()).max(self.dead);
-        self.messages.len() + stopped + others >= lab.config.capacity
+        self.messages.len() + self.in_progress + others >= lab.config.capacity
     }
 
     /// Participants that live all the time and stay.

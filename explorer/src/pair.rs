@@ -7,7 +7,7 @@ use crate::judge::Fate;
 use crate::lab::{A, B, Lab};
 use crate::op::{Effect, Op};
 use crate::peer::{Access, Peer};
-use crate::single::{MESSAGES, stuck};
+use crate::single::MESSAGES;
 use crate::tracee::{Goal, Reached, Tracee};
 
 /// Both victims at their points: the second went there beside the first.
@@ -34,7 +34,7 @@ pub fn kill(lab: &Lab, image: &Image, ops: [Op; 2], goals: [Goal; 2]) -> Result<
     for (op, message) in ops.into_iter().zip(MESSAGES) {
         peer.story.add(op, message, Fate::Killed);
     }
-    peer.survive(Access::ALL, stuck(image, &ops)).context("beside the dead")?;
+    peer.survive(Access::ALL).context("beside the dead")?;
     peer.find_whole().context("after the dead")?;
     peer.story.judge()?;
     Ok(reached)
@@ -46,7 +46,7 @@ pub fn freeze(lab: &Lab, image: &Image, ops: [Op; 2], goals: [Goal; 2]) -> Resul
     let mut peer = Peer::new(lab, image);
     let access = Access::beside(lab, &ops);
     let puts = ops.iter().filter(|op| op.effect() == Effect::Put).count();
-    peer.survive(access, stuck(image, &ops)).context("beside the stopped")?;
+    peer.survive(access).context("beside the stopped")?;
     peer.leave_some(access)?;
     peer.story.resume();
     // What one of them may have met, if the survivor could not bring it about.
@@ -60,7 +60,7 @@ pub fn freeze(lab: &Lab, image: &Image, ops: [Op; 2], goals: [Goal; 2]) -> Resul
         lab.keep(who, victim);
         peer.story.add(ops[who], MESSAGES[who], Fate::Resumed(answer));
     }
-    peer.survive(Access::ALL, stuck(image, &[])).context("after the resumed")?;
+    peer.survive(Access::ALL).context("after the resumed")?;
     peer.find_whole().context("after the resumed")?;
     peer.story.judge()?;
     Ok(reached)

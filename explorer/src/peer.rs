@@ -53,8 +53,8 @@ impl<'a> Peer<'a> {
         Self { lab, image, story: Story::new(&image.messages) }
     }
 
-    /// Goes on with the queue beside dead or stopped victims, `stuck` of which may be in a put.
-    pub fn survive(&mut self, access: Access, stuck: usize) -> Result<()> {
+    /// Goes on with the queue beside dead or stopped victims.
+    pub fn survive(&mut self, access: Access) -> Result<()> {
         let mut producer = if access.push { Some(self.producer()?) } else { None };
         let mut consumer = if access.pop { Some(self.consumer()?) } else { None };
         if let Some(consumer) = &mut consumer {
@@ -67,7 +67,7 @@ impl<'a> Peer<'a> {
             }
         }
         if let Some(producer) = &mut producer {
-            self.fill(producer, access, stuck)?;
+            self.fill(producer, access)?;
             self.story.was_full = true;
         }
         if let Some(consumer) = &mut consumer {
@@ -93,7 +93,7 @@ impl<'a> Peer<'a> {
             self.turn(&mut producer, &mut consumer)?;
         }
         for _ in 1..lab.config.capacity {
-            ensure!(self.put(&mut producer)? || image.residents() > 0, "Full before it is");
+            ensure!(self.put(&mut producer)?, "Full before it is");
         }
         Ok(())
     }
@@ -134,7 +134,7 @@ impl<'a> Peer<'a> {
             let mut producer = self.producer()?;
             let mut consumer = self.consumer()?;
             self.drain(&mut consumer)?;
-            self.fill(&mut producer, Access::ALL, image.residents())?;
+            self.fill(&mut producer, Access::ALL)?;
             self.drain(&mut consumer)?;
         }
         let left = lab.queue.recover();
@@ -196,19 +196,17 @@ impl<'a> Peer<'a> {
         Ok(())
     }
 
-    /// Puts until Full: as many as fit. Puts that are stuck may count.
-    fn fill(&mut self, producer: &mut Producer, access: Access, stuck: usize) -> Result<()> {
+    /// Puts until Full: exactly as many as fit, for what is stuck has been passed over by now, and
+    /// takes no place. Without a consumer there may be something in the queue.
+    fn fill(&mut self, producer: &mut Producer, access: Access) -> Result<()> {
         let capacity = self.lab.config.capacity;
         let mut count = 0;
         while self.put(producer)? {
             count += 1;
             ensure!(count <= capacity, "{count} messages fit into {capacity} places");
         }
-        let enough = if access.pop { capacity.saturating_sub(stuck).max(1) } else { 0 };
-        ensure!(
-            count >= enough,
-            "Full with {count} messages and {stuck} puts in {capacity} places"
-        );
+        let enough = if access.pop { capacity } else { 0 };
+        ensure!(count >= enough, "Full with {count} messages in {capacity} places");
         Ok(())
     }
 

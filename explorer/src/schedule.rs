@@ -10,7 +10,7 @@ use crate::image::Image;
 use crate::lab::{A, B, Lab};
 use crate::op::{Effect, Op};
 use crate::peer::{Access, Peer};
-use crate::single::{MESSAGES, stuck};
+use crate::single::MESSAGES;
 use crate::tracee::{Goal, Reached};
 
 /// A to its point, B to its point, A to its end, B to its end.
@@ -44,7 +44,7 @@ pub fn run(lab: &Lab, image: &Image, ops: [Op; 2], goals: [Goal; 2]) -> Result<[
         bail!("{} said {:?}, {} said {:?}, left {left:?}", ops[A], answers[A], ops[B], answers[B]);
     }
     peer.story.messages.clear();
-    peer.survive(Access::ALL, stuck(image, &[])).context("after both")?;
+    peer.survive(Access::ALL).context("after both")?;
     peer.find_whole().context("after both")?;
     peer.story.judge()?;
     Ok([first, second])
@@ -61,25 +61,18 @@ impl Happened<'_> {
     /// Would a queue to which the operations happened in that order answer so, and keep this?
     fn explains(&self, order: [usize; 2], left: &[u64]) -> bool {
         let mut queue: VecDeque<u64> = self.image.messages.iter().copied().collect();
-        // A put that was stopped counts as in progress, passed over or not, until it is recovered.
-        let mut others = self.image.in_progress.max(self.image.residents()).max(self.image.dead);
-        order.into_iter().all(|who| {
-            let explained = self.step(&mut queue, who, others);
-            if self.ops[who] == Op::Recover {
-                others = self.image.residents();
-            }
-            explained
-        }) && queue == left
+        order.into_iter().all(|who| self.step(&mut queue, who)) && queue == left
     }
 
-    fn step(&self, queue: &mut VecDeque<u64>, who: usize, others: usize) -> bool {
+    fn step(&self, queue: &mut VecDeque<u64>, who: usize) -> bool {
         let capacity = self.lab.config.capacity;
         match (self.ops[who].effect(), self.answers[who]) {
             (Effect::Put, Answer::Done) => {
                 queue.push_back(MESSAGES[who]);
                 queue.len() <= capacity
             }
-            (Effect::Put, Answer::Refused) => queue.len() + others >= capacity,
+            // The put that an image left in progress counts, until it is passed over.
+            (Effect::Put, Answer::Refused) => queue.len() + self.image.in_progress >= capacity,
             (Effect::Get, Answer::Got(id)) => queue.pop_front() == Some(id),
             (Effect::Get, Answer::Refused) => queue.is_empty(),
             (Effect::None, Answer::Done) => true,

@@ -22,7 +22,7 @@ pub fn kill(lab: &Lab, image: &Image, op: Op, goal: Goal) -> Result<Reached> {
     let reached = victim.advance(goal, || peer.wake_early(op))?;
     victim.kill()?;
     peer.story.add(op, MESSAGES[A], Fate::Killed);
-    peer.survive(Access::ALL, stuck(image, &[op])).context("beside the dead")?;
+    peer.survive(Access::ALL).context("beside the dead")?;
     peer.find_whole().context("after the dead")?;
     peer.story.judge()?;
     Ok(reached)
@@ -36,7 +36,7 @@ pub fn freeze(lab: &Lab, image: &Image, op: Op, goal: Goal) -> Result<Reached> {
     let reached = victim.advance(goal, || peer.wake_early(op))?;
     victim.freeze()?;
     let access = Access::beside(lab, &[op]);
-    peer.survive(access, stuck(image, &[op])).context("beside the stopped")?;
+    peer.survive(access).context("beside the stopped")?;
     peer.leave_some(access)?;
     peer.story.resume();
     peer.story.was_full |= image.is_full(lab, 0);
@@ -47,7 +47,7 @@ pub fn freeze(lab: &Lab, image: &Image, op: Op, goal: Goal) -> Result<Reached> {
     let answer = victim.leave()?;
     lab.keep(A, victim);
     peer.story.add(op, MESSAGES[A], Fate::Resumed(answer));
-    peer.survive(Access::ALL, stuck(image, &[])).context("after the resumed")?;
+    peer.survive(Access::ALL).context("after the resumed")?;
     peer.find_whole().context("after the resumed")?;
     peer.story.judge()?;
     Ok(reached)
@@ -73,7 +73,7 @@ pub fn beside(lab: &Lab, image: &Image, op: Op, goal: Goal, longest: &Longest) -
     peer.story.was_full = image.is_full(lab, usize::from(op.effect() == Effect::Put));
     peer.story.was_empty = image.messages.len() <= usize::from(op.effect() == Effect::Get);
     measure(lab, &mut peer, access, longest).context("beside the stopped")?;
-    peer.survive(access, stuck(image, &[op])).context("beside the stopped")?;
+    peer.survive(access).context("beside the stopped")?;
     peer.leave_some(access)?;
     peer.story.resume();
     if reached != Reached::End {
@@ -82,7 +82,7 @@ pub fn beside(lab: &Lab, image: &Image, op: Op, goal: Goal, longest: &Longest) -
     let answer = victim.leave()?;
     lab.keep(A, victim);
     peer.story.add(op, MESSAGES[A], Fate::Resumed(answer));
-    peer.survive(Access::ALL, stuck(image, &[])).context("after the resumed")?;
+    peer.survive(Access::ALL).context("after the resumed")?;
     peer.find_whole().context("after the resumed")?;
     peer.story.judge()?;
     Ok(reached)
@@ -95,7 +95,7 @@ pub fn alone(lab: &Lab, image: &Image, longest: &Longest) -> Result<()> {
     peer.story.was_full = image.is_full(lab, 0);
     peer.story.was_empty = image.messages.is_empty();
     measure(lab, &mut peer, Access::ALL, longest)?;
-    peer.survive(Access::ALL, stuck(image, &[]))?;
+    peer.survive(Access::ALL)?;
     peer.find_whole()?;
     peer.story.judge()
 }
@@ -116,10 +116,4 @@ fn measure(lab: &Lab, peer: &mut Peer<'_>, access: Access, longest: &Longest) ->
         peer.story.add(op, MESSAGES[B], Fate::Ended(answer));
     }
     Ok(())
-}
-
-/// Puts that may hold a slot out of use.
-pub fn stuck(image: &Image, ops: &[Op]) -> usize {
-    let puts = ops.iter().filter(|op| op.effect() == Effect::Put).count();
-    puts + image.residents().max(image.dead)
 }

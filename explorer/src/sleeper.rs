@@ -10,7 +10,7 @@ use crate::judge::Fate;
 use crate::lab::{A, B, Lab};
 use crate::op::{Effect, Op};
 use crate::peer::{Access, Peer};
-use crate::single::{MESSAGES, stuck};
+use crate::single::MESSAGES;
 use crate::state::State;
 use crate::tracee::{Goal, Reached};
 
@@ -57,7 +57,7 @@ pub fn kill(lab: &Lab, image: &Image, op: Op, goal: Goal) -> Result<Reached> {
     }
     peer.story.add(op, MESSAGES[A], Fate::Killed);
     peer.story.add(other, MESSAGES[B], Fate::Ended(answer));
-    peer.survive(Access::ALL, stuck(image, &[op])).context("beside the dead")?;
+    peer.survive(Access::ALL).context("beside the dead")?;
     peer.find_whole().context("after the dead")?;
     peer.story.judge()?;
     Ok(reached)
