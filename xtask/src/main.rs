@@ -2,6 +2,7 @@
 
 mod bench;
 mod command;
+mod explore;
 mod fuzz;
 mod leftovers;
 mod loom;
@@ -36,6 +37,8 @@ enum Task {
     Model(model::Args),
     /// Breaks the protocol, one mutant at a time, and shows which model notices.
     Mutants(mutants::Args),
+    /// Steps the built operations; kills, freezes and resumes them at every instruction.
+    Explore(explore::Args),
     /// Runs the libFuzzer targets on the stable toolchain.
     Fuzz(fuzz::Args),
     /// Kills and stops processes at a queue for some minutes, and checks all they did.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&workspace, args),
         Task::Model(args) => model::run(&workspace, args),
         Task::Mutants(args) => mutants::run(&workspace, args),
+        Task::Explore(args) => explore::run(&workspace, args),
         Task::Fuzz(args) => fuzz::run(&workspace, args),
         Task::Soak(args) => soak::run(&workspace, args),
         Task::Bench(args) => bench::run(&workspace, args),

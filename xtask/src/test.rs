@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::leftovers::Before;
 use crate::table::Table;
 use crate::workspace::Workspace;
-use crate::{bench, fuzz, model};
+use crate::{bench, explore, fuzz, model};
 
 /// How long each fuzz target runs.
 const FUZZ_SECONDS: u64 = 20;
@@ -41,6 +41,7 @@ pub(crate) fn run(workspace: &Workspace, _: &Args) -> Result<()> {
         Step::new("debug tests", debug().shown(), || debug().run()),
         Step::new("release tests", release().shown(), || release().run()),
         Step::new("models", "cargo xtask model", || model::run(workspace, &all_models)),
+        Step::new("explorer", "cargo xtask explore --quick", || explore::quick(workspace)),
         Step::new("fuzz", &fuzz, || fuzz::all(workspace, FUZZ_SECONDS)),
         Step::new("benches, once", "cargo xtask bench --once", || bench::once(workspace)),
         Step::new("leftovers", "segments in /dev/shm, processes", || before.check()),

@@ -1,0 +1,120 @@
+//! States as bytes: built once with ordinary handles, then put back before every experiment.
+
+use anyhow::{Result, bail};
+use shmq_engine::{Consumer, Producer};
+
+use crate::lab::{Lab, STALLED};
+use crate::message::{ROOM, fill};
+use crate::op::Op;
+use crate::state::State;
+use crate::tracee::{Goal, Reached, Tracee};
+
+/// The message of the producer that is stopped.
+const NEVER_PUT: u64 = 99;
+
+/// Positions end at 2^61 - 1; the experiments need some laps.
+const HIGH: u64 = (1 << 61) - 1 - 512;
+
+/// What every experiment of a state begins with.
+#[derive(Debug)]
+pub struct Image {
+    bytes: Vec<u64>,
+    /// The messages in the queue, oldest first.
+    pub messages: Vec<u64>,
+    /// The next ticket.
+    pub tail: u64,
+    /// Puts in progress that no victim of the experiment makes.
+    pub in_progress: usize,
+    /// Their producer, stopped for as long as the image is used; none if it is dead.
+    stalled: Option<Tracee>,
+}
+
+impl Image {
+    /// Builds the state in the lab's queue, whatever is there now.
+    pub fn build(lab: &Lab, state: State) -> Result<Self> {
+        lab.segment.restore(&lab.blank);
+        if state == State::High {
+            lab.segment.move_to(HIGH);
+        }
+        let stalled = if state.has_stalled() { Some(stall(lab)?) } else { None };
+        let messages = populate(lab, state)?;
+        let tail = lab.segment.tail();
+        let mut image = Self { bytes: lab.segment.read(), messages, tail, in_progress: 0, stalled };
+        if state == State::Stalled {
+            image.in_progress = 1;
+        }
+        if state == State::Dead {
+            image.stalled = None;
+        }
+        Ok(image)
+    }
+
+    /// Makes the lab's queue like this again.
+    pub fn restore(&self, lab: &Lab) {
+        lab.segment.restore(&self.bytes);
+    }
+
+    /// May a put say Full, with so many others in progress?
+    pub fn is_full(&self, lab: &Lab, others: usize) -> bool {
+        self.messages.len() + self.in_progress + others >= lab.config.capacity
+    }
+
+    /// Participants that live all the time and stay.
+    pub fn residents(&self) -> usize {
+        usize::from(self.stalled.is_some())
+    }
+}
+
+/// A producer that has claimed the next ticket and gets no further.
+fn stall(lab: &Lab) -> Result<Tracee> {
+    let mut tracee = lab.start(STALLED, Op::TryPush, NEVER_PUT)?;
+    let tail = lab.segment.tail();
+    while lab.segment.tail() == tail {
+        let goal = Goal::Instruction(tracee.steps() + 1);
+        if tracee.advance(goal, || Ok(()))? != Reached::Point {
+            bail!("a put ended without a claim");
+        }
+    }
+    Ok(tracee)
+}
+
+/// Puts what is to be there, besides the stalled one. Gives the messages.
+fn populate(lab: &Lab, state: State) -> Result<Vec<u64>> {
+    let capacity = lab.config.capacity as u64;
+    let slots = lab.segment.slots();
+    let half = capacity.div_ceil(2);
+    let mut producer = lab.queue.producer()?;
+    let mut consumer = lab.queue.consumer()?;
+    if state.has_stalled() && state != State::Stalled {
+        let passed = consumer.try_pop(&mut [0; ROOM]);
+        if passed.is_ok() {
+            bail!("a message came from a put that was stopped before it");
+        }
+    }
+    let (turns, messages) = match state {
+        State::Empty => (0, 0),
+        State::Half | State::High | State::Resting => (0, half),
+        State::Full => (0, capacity),
+        State::Wrapped => (5 * slots + 3, half),
+        State::Stalled => (0, capacity - 1),
+        // One ticket was claimed: so many more, and the next is that one's a lap later.
+        State::Burning | State::Dead => (slots - 1 - half, half),
+    };
+    for _ in 0..turns {
+        put(lab, &mut producer, 0)?;
+        get(&mut consumer)?;
+    }
+    let messages: Vec<_> = (1..=messages).collect();
+    messages.iter().try_for_each(|&id| put(lab, &mut producer, id))?;
+    Ok(messages)
+}
+
+fn put(lab: &Lab, producer: &mut Producer, id: u64) -> Result<()> {
+    let mut room = [0; ROOM];
+    Ok(producer.try_push(fill(&mut room, id, lab.config.message_max))?)
+}
+
+fn get(consumer: &mut Consumer) -> Result<()> {
+    consumer.try_pop(&mut [0; ROOM])?;
+    Ok(())
+}

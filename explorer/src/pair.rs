@@ -1,0 +1,67 @@
+//! Two victims, both killed, or both frozen and resumed, at all pairs of points.
+
+use anyhow::{Context, Result};
+
+use crate::image::Image;
+use crate::judge::Fate;
+use crate::lab::{A, B, Lab};
+use crate::op::{Effect, Op};
+use crate::peer::{Access, Peer};
+use crate::single::MESSAGES;
+use crate::tracee::{Goal, Reached, Tracee};
+
+/// Both victims at their points: the second went there beside the first.
+struct Stopped {
+    victims: [Tracee; 2],
+    reached: [Reached; 2],
+}
+
+fn stop(lab: &Lab, image: &Image, ops: [Op; 2], goals: [Goal; 2]) -> Result<Stopped> {
+    image.restore(lab);
+    let mut a = lab.start(A, ops[A], MESSAGES[A])?;
+    let mut b = lab.start(B, ops[B], MESSAGES[B])?;
+    let first = a.advance(goals[A], || Ok(()))?;
+    let second = b.advance(goals[B], || Ok(()))?;
+    Ok(Stopped { victims: [a, b], reached: [first, second] })
+}
+
+/// Kills both.
+pub fn kill(lab: &Lab, image: &Image, ops: [Op; 2], goals: [Goal; 2]) -> Result<[Reached; 2]> {
+    let Stopped { victims: [a, b], reached } = stop(lab, image, ops, goals)?;
+    a.kill()?;
+    b.kill()?;
+    let mut peer = Peer::new(lab, image);
+    for (op, message) in ops.into_iter().zip(MESSAGES) {
+        peer.story.add(op, message, Fate::Killed);
+    }
+    peer.survive(Access::ALL).context("beside the dead")?;
+    peer.find_whole().context("after the dead")?;
+    peer.story.judge()?;
+    Ok(reached)
+}
+
+/// Freezes both, then lets the first go on, then the second.
+pub fn freeze(lab: &Lab, image: &Image, ops: [Op; 2], goals: [Goal; 2]) -> Result<[Reached; 2]> {
+    let Stopped { victims, reached } = stop(lab, image, ops, goals)?;
+    let mut peer = Peer::new(lab, image);
+    let access = Access::beside(lab, &ops);
+    let puts = ops.iter().filter(|op| op.effect() == Effect::Put).count();
+    peer.survive(access).context("beside the stopped")?;
+    peer.leave_some(access)?;
+    peer.story.resume();
+    // What one of them may have met, if the survivor could not bring it about.
+    peer.story.was_full |= image.is_full(lab, puts.saturating_sub(1)) || access.push;
+    peer.story.was_empty |= image.messages.len() <= ops.len() - puts;
+    for (who, mut victim) in victims.into_iter().enumerate() {
+        if reached[who] != Reached::End {
+            victim.finish(ops[who], || Ok(())).context("resumed")?;
+        }
+        let answer = victim.leave()?;
+        lab.keep(who, victim);
+        peer.story.add(ops[who], MESSAGES[who], Fate::Resumed(answer));
+    }
+    peer.survive(Access::ALL).context("after the resumed")?;
+    peer.find_whole().context("after the resumed")?;
+    peer.story.judge()?;
+    Ok(reached)
+}

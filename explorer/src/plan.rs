@@ -1,0 +1,187 @@
+//! What is run: which operations in which states of which queues.
+
+use crate::config::{CONFIGS, Config};
+use crate::op::{Effect, Op};
+use crate::seed::{Kind, Unit};
+use crate::sleeper::sleeper_for;
+use crate::state::{STATES, State};
+
+/// Operations that every queue is about; also the pairs' and schedules'.
+const CORE: [Op; 2] = [Op::TryPush, Op::TryPop];
+
+/// How much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Everything.
+    Full,
+    /// What the test command has time for.
+    Quick,
+}
+
+/// Everything that is to be run, by queue and then by state.
+pub fn units(extent: Extent) -> Vec<Unit> {
+    let configs = CONFIGS.iter().flat_map(|config| {
+        let states = STATES.into_iter().filter(|state| state.exists_in(config));
+        states.map(move |state| (config, state))
+    });
+    configs
+        .flat_map(|(config, state)| match extent {
+            Extent::Full => full(config, state),
+            Extent::Quick => quick(config, state),
+        })
+        .filter(is_possible)
+        .collect()
+}
+
+/// An exclusive side has no two victims.
+fn is_possible(unit: &Unit) -> bool {
+    let Unit { kind, op, other, config, .. } = unit;
+    let collide =
+        op.is_producer() && other.is_producer() || op.is_consumer() && other.is_consumer();
+    !(kind.is_of_two() && collide && op.is_exclusive(config))
+}
+
+fn full(config: &'static Config, state: State) -> Vec<Unit> {
+    let singles = Series { config, state };
+    let mut units = Vec::new();
+    for op in crate::op::OPS.into_iter().filter(|&op| matters(op, state)) {
+        units.extend([Kind::Kill, Kind::Freeze].map(|kind| singles.one(kind, op, op.is_long())));
+        units.push(singles.one(Kind::Beside, op, true));
+        // Each of its experiments is a sleep.
+        let sleeps = sleeper_for(op).is_some_and(|(_, of)| of == state);
+        if sleeps && config.capacity == 2 && !config.is_long() {
+            units.push(singles.one(Kind::Sleeper, op, true));
+        }
+        // Also every instruction between two touches of what sleeps, once.
+        if op.is_blocking() && config.name == "many-many" {
+            units.extend([Kind::Kill, Kind::Freeze].map(|kind| singles.one(kind, op, false)));
+        }
+    }
+    if config.is_long() {
+        return units;
+    }
+    for kind in [Kind::KillPair, Kind::FreezePair, Kind::Schedule] {
+        units.extend(squared(&CORE).map(|[op, other]| singles.two(kind, op, other)));
+        for op in [Op::TryPush, Op::TryPop, Op::AttachConsumer, Op::Recover] {
+            // Attaching looks for the dead only where lines run out: once is enough.
+            let matters = match op {
+                Op::AttachConsumer => state == State::Dead && config.name == "many-many",
+                _ => state.has_stalled(),
+            };
+            if matters {
+                units.push(singles.two(kind, op, Op::Recover));
+            }
+            if matters && op != Op::Recover {
+                units.push(singles.two(kind, Op::Recover, op));
+            }
+        }
+    }
+    units
+}
+
+fn quick(config: &'static Config, state: State) -> Vec<Unit> {
+    let series = Series { config, state };
+    let both = [Kind::Kill, Kind::Freeze];
+    let each = |ops: &[Op]| -> Vec<Unit> {
+        let units = ops.iter().flat_map(|&op| both.map(|kind| series.one(kind, op, op.is_long())));
+        units.collect()
+    };
+    match (config.name, state) {
+        ("many-many", State::Empty) => {
+            let mut units = each(&CORE);
+            units.extend(each(&[Op::Pop, Op::AttachProducer, Op::DetachConsumer]));
+            units.push(series.one(Kind::Sleeper, Op::TryPush, true));
+            units
+        }
+        ("many-many", State::Half) => {
+            let mut units = each(&CORE);
+            units.extend(CORE.map(|op| series.one(Kind::Beside, op, true)));
+            units.extend(
+                [Kind::KillPair, Kind::Schedule]
+                    .map(|kind| series.two(kind, Op::TryPush, Op::TryPop)),
+            );
+            units
+        }
+        ("many-many", State::Full) => {
+            let mut units = each(&CORE);
+            units.extend(each(&[Op::Push]));
+            units.push(series.one(Kind::Sleeper, Op::TryPop, true));
+            units
+        }
+        ("many-many", State::Stalled | State::Burning) => {
+            let mut units = each(&CORE);
+            units.extend(CORE.map(|op| series.one(Kind::Beside, op, true)));
+            units
+        }
+        ("many-many", State::Dead) => each(&[Op::Recover]),
+        ("many-many", State::High) | ("one-one" | "many-many-1", State::Half) => each(&CORE),
+        _ => Vec::new(),
+    }
+}
+
+/// Does the state make a difference to the operation that no other state makes?
+fn matters(op: Op, state: State) -> bool {
+    match op {
+        Op::TryPush | Op::TryPop => true,
+        Op::Recover => state.has_stalled() || state == State::Half,
+        // Where they sleep, or meet what must not be slept for.
+        Op::Push | Op::PushTimeout | Op::Pop | Op::PopTimeout => {
+            let waits = if op.effect() == Effect::Put { State::Full } else { State::Empty };
+            state == waits || state == State::Half || state == State::Stalled
+        }
+        Op::AttachProducer | Op::AttachConsumer | Op::DetachProducer | Op::DetachConsumer => {
+            matches!(state, State::Empty | State::Half | State::Resting | State::Dead)
+        }
+    }
+}
+
+fn squared(ops: &[Op]) -> impl Iterator<Item = [Op; 2]> {
+    ops.iter().flat_map(move |&op| ops.iter().map(move |&other| [op, other]))
+}
+
+struct Series {
+    config: &'static Config,
+    state: State,
+}
+
+impl Series {
+    fn one(&self, kind: Kind, op: Op, touching: bool) -> Unit {
+        Unit { kind, op, other: op, state: self.state, config: self.config, touching }
+    }
+
+    fn two(&self, kind: Kind, op: Op, other: Op) -> Unit {
+        Unit { other, ..self.one(kind, op, true) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CORE, Extent, units};
+    use crate::seed::{KINDS, Kind};
+
+    #[test]
+    fn quick_is_a_part_of_full_and_steps_every_instruction_of_puts_and_gets() {
+        let (full, quick) = (units(Extent::Full), units(Extent::Quick));
+        for unit in &quick {
+            assert!(full.contains(unit), "{unit}");
+        }
+        for kind in [Kind::Kill, Kind::Freeze] {
+            for op in CORE {
+                let whole =
+                    quick.iter().filter(|it| it.kind == kind && it.op == op && !it.touching);
+                assert!(whole.count() >= 5);
+            }
+        }
+        for kind in KINDS {
+            assert!(full.iter().any(|unit| unit.kind == kind));
+        }
+    }
+
+    #[test]
+    fn nothing_is_run_twice() {
+        let full = units(Extent::Full);
+        for (at, unit) in full.iter().enumerate() {
+            assert!(!full[..at].contains(unit), "{unit}");
+        }
+    }
+}

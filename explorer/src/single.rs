@@ -1,0 +1,119 @@
+//! One victim, taken to one point of one operation.
+
+use std::cell::Cell;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::image::Image;
+use crate::judge::Fate;
+use crate::lab::{A, B, Lab};
+use crate::op::{Effect, Op};
+use crate::peer::{Access, Peer};
+use crate::tracee::{Goal, Reached};
+
+/// The victims' messages.
+pub const MESSAGES: [u64; 2] = [101, 102];
+
+/// Kills it there. Everybody else's messages must be whole, and nothing of it must be left.
+pub fn kill(lab: &Lab, image: &Image, op: Op, goal: Goal) -> Result<Reached> {
+    image.restore(lab);
+    let mut peer = Peer::new(lab, image);
+    let mut victim = lab.start(A, op, MESSAGES[A])?;
+    let reached = victim.advance(goal, || peer.wake_early(op))?;
+    victim.kill()?;
+    peer.story.add(op, MESSAGES[A], Fate::Killed);
+    peer.survive(Access::ALL).context("beside the dead")?;
+    peer.find_whole().context("after the dead")?;
+    peer.story.judge()?;
+    Ok(reached)
+}
+
+/// Stops it there. Nobody may wait for it; then it goes on, and its answer must be true.
+pub fn freeze(lab: &Lab, image: &Image, op: Op, goal: Goal) -> Result<Reached> {
+    image.restore(lab);
+    let mut peer = Peer::new(lab, image);
+    let mut victim = lab.start(A, op, MESSAGES[A])?;
+    let reached = victim.advance(goal, || peer.wake_early(op))?;
+    victim.freeze()?;
+    let access = Access::beside(lab, &[op]);
+    peer.survive(access).context("beside the stopped")?;
+    peer.leave_some(access)?;
+    peer.story.resume();
+    peer.story.was_full |= image.is_full(lab, 0);
+    peer.story.was_empty |= image.messages.is_empty();
+    if reached != Reached::End {
+        victim.finish(op, || peer.wake(op)).context("resumed")?;
+    }
+    let answer = victim.leave()?;
+    lab.keep(A, victim);
+    peer.story.add(op, MESSAGES[A], Fate::Resumed(answer));
+    peer.survive(Access::ALL).context("after the resumed")?;
+    peer.find_whole().context("after the resumed")?;
+    peer.story.judge()?;
+    Ok(reached)
+}
+
+/// The most instructions that a put and a get took.
+#[derive(Debug, Default)]
+pub struct Longest {
+    /// Puts.
+    pub put: Cell<u64>,
+    /// Gets.
+    pub get: Cell<u64>,
+}
+
+/// Stops it there, and steps another's put and get: how many instructions do they take?
+pub fn beside(lab: &Lab, image: &Image, op: Op, goal: Goal, longest: &Longest) -> Result<Reached> {
+    image.restore(lab);
+    let mut peer = Peer::new(lab, image);
+    let mut victim = lab.start(A, op, MESSAGES[A])?;
+    let reached = victim.advance(goal, || peer.wake_early(op))?;
+    victim.freeze()?;
+    let access = Access::beside(lab, &[op]);
+    peer.story.was_full = image.is_full(lab, usize::from(op.effect() == Effect::Put));
+    peer.story.was_empty = image.messages.len() <= usize::from(op.effect() == Effect::Get);
+    measure(lab, &mut peer, access, longest).context("beside the stopped")?;
+    peer.survive(access).context("beside the stopped")?;
+    peer.leave_some(access)?;
+    peer.story.resume();
+    if reached != Reached::End {
+        victim.finish(op, || peer.wake(op)).context("resumed")?;
+    }
+    let answer = victim.leave()?;
+    lab.keep(A, victim);
+    peer.story.add(op, MESSAGES[A], Fate::Resumed(answer));
+    peer.survive(Access::ALL).context("after the resumed")?;
+    peer.find_whole().context("after the resumed")?;
+    peer.story.judge()?;
+    Ok(reached)
+}
+
+/// The same with nobody stopped.
+pub fn alone(lab: &Lab, image: &Image, longest: &Longest) -> Result<()> {
+    image.restore(lab);
+    let mut peer = Peer::new(lab, image);
+    peer.story.was_full = image.is_full(lab, 0);
+    peer.story.was_empty = image.messages.is_empty();
+    measure(lab, &mut peer, Access::ALL, longest)?;
+    peer.survive(Access::ALL)?;
+    peer.find_whole()?;
+    peer.story.judge()
+}
+
+/// Steps a put and then a get of victim B to their ends.
+fn measure(lab: &Lab, peer: &mut Peer<'_>, access: Access, longest: &Longest) -> Result<()> {
+    let ops = [(Op::TryPush, access.push, &longest.put), (Op::TryPop, access.pop, &longest.get)];
+    for (op, allowed, most) in ops {
+        if !allowed {
+            continue;
+        }
+        let mut other = lab.start(B, op, MESSAGES[B])?;
+        let reached = other.advance(Goal::End, || Ok(()))?;
+        ensure!(reached == Reached::End, "{op} sleeps");
+        most.set(most.get().max(other.steps()));
+        let answer = other.leave()?;
+        lab.keep(B, other);
+        peer.story.add(op, MESSAGES[B], Fate::Ended(answer));
+    }
+    Ok(())
+}
