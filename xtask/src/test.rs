@@ -32,7 +32,7 @@ pub(crate) fn run(workspace: &Workspace, _: &Args) -> Result<()> {
     let before = Before::look();
     let debug = || workspace.cargo(["test", "--workspace"]);
     let release = || {
-        let packages = ["-p", "shmq-engine", "-p", "shmq", "-p", "shmq-harness"];
+        let packages = ["-p", "shmq-engine", "-p", "shmq", "-p", "shmq-harness", "-p", "shmq-soak"];
         workspace.cargo(["test", "--release"]).args(packages)
     };
     let all_models = model::Args::default();

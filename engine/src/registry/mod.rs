@@ -108,14 +108,12 @@ impl<'m> Registry<'m> {
             fence::register().map_err(|errno| AttachError::Membarrier { source: errno.into() })?;
         }
         let occupant = Occupant::new(Identity::own(), self.own_place(), side);
-        let crowded = || AttachError::Crowded { lines: self.lines.len() };
-        let line = match self.occupy(occupant) {
-            Some(line) => line,
-            None if self.recover(ring).participants > 0 => {
-                self.occupy(occupant).ok_or_else(crowded)?
-            }
-            None => return Err(crowded()),
-        };
+        // Whoever vacated the lines of the dead, we or another: look again.
+        let line = self.occupy(occupant).or_else(|| {
+            self.recover(ring);
+            self.occupy(occupant)
+        });
+        let line = line.ok_or(AttachError::Crowded { lines: self.lines.len() })?;
         let mut seat = Seat { line, occupant, sole: None, lineage: Lineage::own() };
         ring.settle(line);
         if role == Role::One {
