@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use shmq_engine::{Consumer, Producer};
 
+use crate::config::PARTICIPANTS;
 use crate::lab::{Lab, STALLED};
 use crate::message::{ROOM, fill};
 use crate::op::Op;
@@ -38,6 +39,9 @@ impl Image {
         }
         let stalled = if state.has_stalled() { Some(stall(lab)?) } else { None };
         let messages = populate(lab, state)?;
+        if state == State::Graves {
+            bury(lab)?;
+        }
         let tail = lab.segment.tail();
         let mut image = Self { bytes: lab.segment.read(), messages, tail, in_progress: 0, stalled };
         if state == State::Stalled {
@@ -78,6 +82,23 @@ fn stall(lab: &Lab) -> Result<Tracee> {
     Ok(tracee)
 }
 
+/// Gives all lines and exclusive sides to participants that die, after all have attached: who attaches
+/// later would find the first ones dead.
+fn bury(lab: &Lab) -> Result<()> {
+    let mut doomed = Vec::new();
+    let mut exclusive = Vec::new();
+    for op in [Op::TryPush, Op::TryPop].into_iter().cycle().take(2 * PARTICIPANTS) {
+        if doomed.len() == PARTICIPANTS || exclusive.contains(&op) {
+            continue;
+        }
+        if op.is_exclusive(lab.config) {
+            exclusive.push(op);
+        }
+        doomed.push(lab.start(STALLED, op, NEVER_PUT)?);
+    }
+    doomed.into_iter().try_for_each(Tracee::kill)
+}
+
 /// Puts what is to be there, besides the stalled one. Gives the messages.
 fn populate(lab: &Lab, state: State) -> Result<Vec<u64>> {
     let capacity = lab.config.capacity as u64;
@@ -93,7 +114,7 @@ fn populate(lab: &Lab, state: State) -> Result<Vec<u64>> {
     }
     let (turns, messages) = match state {
         State::Empty => (0, 0),
-        State::Half | State::High | State::Resting => (0, half),
+        State::Half | State::High | State::Resting | State::Graves => (0, half),
         State::Full => (0, capacity),
         State::Wrapped => (5 * slots + 3, half),
         State::Stalled => (0, capacity - 1),

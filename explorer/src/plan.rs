@@ -61,6 +61,15 @@ fn full(config: &'static Config, state: State) -> Vec<Unit> {
         return units;
     }
     for kind in [Kind::KillPair, Kind::FreezePair, Kind::Schedule] {
+        if state == State::Graves {
+            // Long, and the same for all that share the roles.
+            if !matches!(config.name, "many-many" | "one-one") || kind == Kind::FreezePair {
+                continue;
+            }
+            let attach = [Op::AttachProducer, Op::AttachConsumer];
+            units.extend(squared(&attach).map(|[op, other]| singles.two(kind, op, other)));
+            continue;
+        }
         units.extend(squared(&CORE).map(|[op, other]| singles.two(kind, op, other)));
         for op in [Op::TryPush, Op::TryPop, Op::AttachConsumer, Op::Recover] {
             // Attaching looks for the dead only where lines run out: once is enough.
@@ -114,6 +123,7 @@ fn quick(config: &'static Config, state: State) -> Vec<Unit> {
             units
         }
         ("many-many", State::Dead) => each(&[Op::Recover]),
+        ("many-many" | "one-one", State::Graves) => each(&[Op::AttachProducer]),
         ("many-many", State::High) | ("one-one" | "many-many-1", State::Half) => each(&CORE),
         _ => Vec::new(),
     }
@@ -122,6 +132,8 @@ fn quick(config: &'static Config, state: State) -> Vec<Unit> {
 /// Does the state make a difference to the operation that no other state makes?
 fn matters(op: Op, state: State) -> bool {
     match op {
+        // Only who attaches meets them.
+        _ if state == State::Graves => matches!(op, Op::AttachProducer | Op::AttachConsumer),
         Op::TryPush | Op::TryPop => true,
         Op::Recover => state.has_stalled() || state == State::Half,
         // Where they sleep, or meet what must not be slept for.

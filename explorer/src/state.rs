@@ -29,10 +29,12 @@ pub enum State {
     Burning,
     /// The same, with that producer dead.
     Dead,
+    /// Half, with every line, and every exclusive side, held by the dead.
+    Graves,
 }
 
 /// All of them, in the order of `--list`.
-pub const STATES: [State; 9] = [
+pub const STATES: [State; 10] = [
     State::Empty,
     State::Half,
     State::Full,
@@ -42,6 +44,7 @@ pub const STATES: [State; 9] = [
     State::Resting,
     State::Burning,
     State::Dead,
+    State::Graves,
 ];
 
 impl State {
@@ -57,6 +60,7 @@ impl State {
             Self::Resting => "resting",
             Self::Burning => "burning",
             Self::Dead => "dead",
+            Self::Graves => "graves",
         }
     }
 
