@@ -30,27 +30,7 @@ pub fn kill(lab: &Lab, image: &Image, op: Op, goal: Goal) -> Result<Reached> {
 
 /// Stops it there. Nobody may wait for it; then it goes on, and its answer must be true.
 pub fn freeze(lab: &Lab, image: &Image, op: Op, goal: Goal) -> Result<Reached> {
-    image.restore(lab);
-    let mut peer = Peer::new(lab, image);
-    let mut victim = lab.start(A, op, MESSAGES[A])?;
-    let reached = victim.advance(goal, || peer.wake_early(op))?;
-    victim.freeze()?;
-    let access = Access::beside(lab, &[op]);
-    peer.survive(access).context("beside the stopped")?;
-    peer.leave_some(access)?;
-    peer.story.resume();
-    peer.story.was_full |= image.is_full(lab, 0);
-    peer.story.was_empty |= image.messages.is_empty();
-    if reached != Reached::End {
-        victim.finish(op, || peer.wake(op)).context("resumed")?;
-    }
-    let answer = victim.leave()?;
-    lab.keep(A, victim);
-    peer.story.add(op, MESSAGES[A], Fate::Resumed(answer));
-    peer.survive(Access::ALL).context("after the resumed")?;
-    peer.find_whole().context("after the resumed")?;
-    peer.story.judge()?;
-    Ok(reached)
+    stop(lab, image, op, goal, None)
 }
 
 /// The most instructions that a put and a get took.
@@ -64,15 +44,29 @@ pub struct Longest {
 
 /// Stops it there, and steps another's put and get: how many instructions do they take?
 pub fn beside(lab: &Lab, image: &Image, op: Op, goal: Goal, longest: &Longest) -> Result<Reached> {
+    stop(lab, image, op, goal, Some(longest))
+}
+
+fn stop(
+    lab: &Lab,
+    image: &Image,
+    op: Op,
+    goal: Goal,
+    longest: Option<&Longest>,
+) -> Result<Reached> {
     image.restore(lab);
     let mut peer = Peer::new(lab, image);
     let mut victim = lab.start(A, op, MESSAGES[A])?;
     let reached = victim.advance(goal, || peer.wake_early(op))?;
     victim.freeze()?;
     let access = Access::beside(lab, &[op]);
-    peer.story.was_full = image.is_full(lab, usize::from(op.effect() == Effect::Put));
-    peer.story.was_empty = image.messages.len() <= usize::from(op.effect() == Effect::Get);
-    measure(lab, &mut peer, access, longest).context("beside the stopped")?;
+    // What the other one meets, the victim's operation may be a part of.
+    let own = |effect| usize::from(longest.is_some() && op.effect() == effect);
+    peer.story.was_full = image.is_full(lab, own(Effect::Put));
+    peer.story.was_empty = image.messages.len() <= own(Effect::Get);
+    if let Some(longest) = longest {
+        measure(lab, &mut peer, access, longest).context("beside the stopped")?;
+    }
     peer.survive(access).context("beside the stopped")?;
     peer.leave_some(access)?;
     peer.story.resume();

@@ -31,14 +31,13 @@ fn assert_whole(rig: &Rig, line: usize) {
     assert!(rig.ring().is_quiet());
 }
 
-/// Recovery beside a producer whose ticket falls on the resting slot. At most 3 preemptions.
-#[test]
-fn recovery_beside_the_next_lap() {
-    explore("recover || next lap", Some(3), || {
+/// `recovery` beside a producer whose ticket falls on the resting slot.
+fn beside_the_next_lap(name: &str, recovery: fn(&Rig)) {
+    explore(name, Some(3), move || {
         let rig = Arc::new(with_a_dead_writer(2));
         let recovery = {
             let rig = Arc::clone(&rig);
-            thread::spawn(move || rig.recover(1))
+            thread::spawn(move || recovery(&rig))
         };
         let put = rig.push(&mut rig.hand(0), 1);
         recovery.join().unwrap();
@@ -46,6 +45,19 @@ fn recovery_beside_the_next_lap() {
         assert_conserved(&sent, &[rig.drain()]);
         assert_whole(&rig, 0);
     });
+}
+
+/// At most 3 preemptions.
+#[test]
+fn recovery_beside_the_next_lap() {
+    beside_the_next_lap("recover || next lap", |rig| rig.recover(1));
+}
+
+/// Whoever recovers is killed after vacating the line: the slot is made usable by others in passing. At
+/// most 3 preemptions.
+#[test]
+fn recovery_is_killed_half_way() {
+    beside_the_next_lap("recovery killed || next lap", |rig| assert!(rig.vacate(1)));
 }
 
 /// Two recover at once, and a third participant takes the line as soon as it is vacant, with the
@@ -62,24 +74,6 @@ fn two_recover_while_another_joins() {
         for recovery in recoveries {
             recovery.join().unwrap();
         }
-        let sent: Vec<_> = put.then_some(1).into_iter().collect();
-        assert_conserved(&sent, &[rig.drain()]);
-        assert_whole(&rig, 0);
-    });
-}
-
-/// Whoever recovers is killed after vacating the line: the slot is made usable by others in passing,
-/// while one of them is at work. At most 3 preemptions.
-#[test]
-fn recovery_is_killed_half_way() {
-    explore("recovery killed || next lap", Some(3), || {
-        let rig = Arc::new(with_a_dead_writer(2));
-        let recovery = {
-            let rig = Arc::clone(&rig);
-            thread::spawn(move || assert!(rig.vacate(1)))
-        };
-        let put = rig.push(&mut rig.hand(0), 1);
-        recovery.join().unwrap();
         let sent: Vec<_> = put.then_some(1).into_iter().collect();
         assert_conserved(&sent, &[rig.drain()]);
         assert_whole(&rig, 0);
