@@ -24,15 +24,18 @@ impl Want<'_> {
         let mut rested = false;
         loop {
             spin.look(pause, &ready);
-            if let Some(done) = attempt() {
-                // One that was woken and leaves something behind wakes the next.
-                if rested && ready() {
-                    self.wake(ring, ring.attention());
+            loop {
+                if let Some(done) = attempt() {
+                    // One that was woken and leaves something behind wakes the next.
+                    if rested && ready() {
+                        self.wake(ring, ring.attention());
+                    }
+                    return Some(done);
                 }
-                return Some(done);
-            }
-            if Spin::offer(deadline, &ready) {
-                continue;
+                // What comes now did not come by looking: that must not seem worth it.
+                if deadline.is_over() || !Spin::offer(deadline, &ready) {
+                    break;
+                }
             }
             if deadline.is_over() {
                 return None;
