@@ -4,7 +4,26 @@ use std::io;
 
 use thiserror::Error;
 
+use crate::arena::Limit;
 use crate::ring::Role;
+
+fn remedy(limit: &Limit) -> &'static str {
+    match limit {
+        Limit::MaxBytes => "the queue's max_bytes is reached; get messages, or create it with more",
+        Limit::FileSystem => {
+            "the segment's file system (/dev/shm) is full; get messages, free or enlarge it \
+             (mount -o remount,size=), or use an anonymous queue"
+        }
+        Limit::System => {
+            "the memory of the machine or of the control group is used up; get messages, or raise \
+             the limit"
+        }
+        Limit::Blocks => {
+            "all blocks of that size are in use; get messages, or create the queue with a larger \
+             max_bytes"
+        }
+    }
+}
 
 /// Why a queue could not be created.
 #[derive(Debug, Error)]
@@ -32,6 +51,26 @@ pub enum CreateError {
         needed: u64,
         /// Bytes to be had.
         available: u64,
+    },
+    /// The queue's address space cannot be had.
+    #[error(
+        "{needed} bytes of address space cannot be had; lower max_bytes, which a queue reserves \
+         space for, or raise RLIMIT_AS (ulimit -v)"
+    )]
+    AddressSpace {
+        /// Bytes of the mapping.
+        needed: u64,
+    },
+    /// Files may not be as large as the segment.
+    #[error(
+        "the segment's sparse file of {needed} bytes is beyond RLIMIT_FSIZE, {limit}; lower \
+         max_bytes, or raise the limit (ulimit -f)"
+    )]
+    FileSize {
+        /// Bytes of the file, most of them without memory.
+        needed: u64,
+        /// The limit, in bytes.
+        limit: u64,
     },
     /// The name cannot be a name.
     #[error("the name {name:?} {why}; use 1 to 200 letters, digits, '.', '_' or '-'")]
@@ -156,6 +195,15 @@ pub enum AttachError {
         /// How many the queue has room for.
         lines: usize,
     },
+    /// The queue's address space cannot be had here.
+    #[error(
+        "{needed} bytes of address space cannot be had; raise RLIMIT_AS (ulimit -v), or create the \
+         queue with a lower max_bytes"
+    )]
+    AddressSpace {
+        /// Bytes of the mapping.
+        needed: u64,
+    },
     /// The queue's fences need membarrier, which this process may not use.
     #[error("the queue uses membarrier, which is refused here; create it with Fences::Full")]
     Membarrier {
@@ -181,7 +229,15 @@ pub enum PushError {
     /// Messages and puts in progress fill the queue (and still did at the deadline).
     #[error("the queue is full")]
     Full,
-    /// The message is longer than a slot.
+    /// There is no memory for the message (or for one more segment of an unbounded queue), now.
+    #[error("no memory for {needed} bytes: {}", remedy(.limit))]
+    NoMemory {
+        /// Bytes that were needed.
+        needed: u64,
+        /// What was spent.
+        limit: Limit,
+    },
+    /// The message is longer than the queue's messages may be.
     #[error("a message of {len} bytes exceeds message_max, which is {max}")]
     TooLarge {
         /// Its length, in bytes.

@@ -40,6 +40,7 @@
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("shmq needs 64-bit pointers: segments may be larger than a 32-bit address space");
 
+pub mod arena;
 #[cfg(not(loom))]
 mod error;
 pub mod layout;
@@ -56,10 +57,11 @@ pub mod ring;
 pub mod sync;
 pub mod wait;
 
+pub use arena::Limit;
 #[cfg(not(loom))]
 pub use error::{AttachError, CreateError, PopError, PushError};
 #[cfg(not(loom))]
-pub use queue::{Consumer, Options, Producer, Queue, unlink};
+pub use queue::{Consumer, Loan, Message, Options, Producer, Queue, Uncommitted, unlink};
 #[cfg(not(loom))]
 pub use registry::Recovered;
 pub use ring::Role;

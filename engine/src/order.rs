@@ -131,6 +131,21 @@ rows! {
     /// itself.
     LINEAGE = Relaxed;
 
+    // ---- arena ----------------------------------------------------------------------------------
+    /// every change of a block's state, of the directory, or of how many blocks are described (always a
+    /// CAS), AcqRel: what its last holder did to it is over, what it describes is visible. Pairs with
+    /// [`BLOCK`].
+    BLOCKS = AcqRel;
+    /// load of such a word, Acquire. Pairs with [`BLOCKS`].
+    BLOCK = Acquire;
+    /// tickets and reserved bytes of a block, Relaxed: ordered by [`BLOCKS`]/[`BLOCK`], and after its
+    /// holder's death by the kernel.
+    EXTENT = Relaxed;
+    /// where to look first, Relaxed: the state of what is found there decides.
+    HINT = Relaxed;
+    /// load of such a word, Relaxed: as for [`HINT`].
+    HINTED = Relaxed;
+
     // ---- birth of a segment -------------------------------------------------------------------
     /// header words, Relaxed: ordered by [`BEAR`]/[`BORN`].
     HEADER = Relaxed;

@@ -26,7 +26,7 @@ fn unsealed(bytes: &[u8]) -> OwnedFd {
 
 /// The bytes of a queue that holds two messages.
 fn segment() -> Vec<u8> {
-    let queue = Options::new(3).participants(2).create_anonymous().unwrap();
+    let queue = Options::new(3).message_max(48).participants(2).create_anonymous().unwrap();
     let mut producer = queue.producer().unwrap();
     producer.push(b"one").unwrap();
     producer.push(b"two").unwrap();
@@ -71,7 +71,7 @@ fn each_wrong_file_has_an_error_of_its_own() {
     let swapped = with_word(good.clone(), 0, magic.swap_bytes());
     assert!(matches!(refusal(&swapped), AttachError::Endianness));
     let other = with_word(good.clone(), 1, 77);
-    assert!(matches!(refusal(&other), AttachError::Version { expected: 2, found: 77 }));
+    assert!(matches!(refusal(&other), AttachError::Version { expected: 3, found: 77 }));
     let other = with_word(good.clone(), 2, 77);
     assert!(matches!(refusal(&other), AttachError::Layout { found: 77, .. }));
     for (word, field) in
@@ -99,7 +99,7 @@ fn each_wrong_file_has_an_error_of_its_own() {
 fn errors_say_expected_found_and_what_to_do() {
     let good = segment();
     let text = refusal(&with_word(good.clone(), 1, 77)).to_string();
-    assert_eq!(text, "the segment has layout version 77, this build has 2; rebuild one side");
+    assert_eq!(text, "the segment has layout version 77, this build has 3; rebuild one side");
     let text = refusal(&good[..1000]).to_string();
     assert!(text.starts_with("the segment is truncated: expected "), "{text}");
 }

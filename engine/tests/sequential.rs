@@ -1,28 +1,53 @@
 //! One thread, any sequence of operations: the queue does what a `VecDeque` with a limit does.
 
 use std::collections::VecDeque;
+use std::io::Write;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use shmq_engine::{Fences, Options, PopError, PushError, Queue, Role};
+use shmq_engine::{Consumer, Fences, Options, PopError, Producer, PushError, Queue, Role};
+
+/// Where messages lie, and how many there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// In slots that hold the longest.
+    Whole,
+    /// In slots if they are short, else in blocks.
+    ByReference,
+    /// The same, in a queue without a bound, of 64 slots to a segment.
+    Growing,
+}
 
 #[derive(Clone, Debug)]
 enum Op {
     Push(Vec<u8>),
     PushTimeout(Vec<u8>),
+    PushMany(u8, Vec<u8>),
+    Loan(Vec<u8>),
+    LoanDropped(usize),
     Pop,
     PopTimeout,
+    PopRef,
+    PopMany(u8),
     PopIntoTooSmall,
     Reattach,
 }
 
 fn op(message_max: usize) -> impl Strategy<Value = Op> {
-    let message = prop::collection::vec(any::<u8>(), 0..=message_max + 2);
+    let short = prop::collection::vec(any::<u8>(), 0..=(message_max + 2).min(300));
+    let any = (0..=message_max + 2, any::<u8>());
+    let any = any.prop_map(|(len, first)| (0..len).map(|at| first ^ (at * 31) as u8).collect());
+    let message = prop_oneof![3 => short, 1 => any];
     prop_oneof![
         6 => message.clone().prop_map(Op::Push),
-        1 => message.prop_map(Op::PushTimeout),
+        1 => message.clone().prop_map(Op::PushTimeout),
+        2 => (1..90_u8, message.clone()).prop_map(|(count, message)| Op::PushMany(count, message)),
+        1 => message.prop_map(Op::Loan),
+        1 => (0..=message_max).prop_map(Op::LoanDropped),
         6 => Just(Op::Pop),
         1 => Just(Op::PopTimeout),
+        2 => Just(Op::PopRef),
+        2 => (1..90_u8).prop_map(Op::PopMany),
         1 => Just(Op::PopIntoTooSmall),
         1 => Just(Op::Reattach),
     ]
@@ -30,6 +55,7 @@ fn op(message_max: usize) -> impl Strategy<Value = Op> {
 
 #[derive(Clone, Debug)]
 struct Case {
+    kind: Kind,
     capacity: usize,
     message_max: usize,
     roles: (Role, Role),
@@ -41,10 +67,15 @@ fn case() -> impl Strategy<Value = Case> {
     let role = prop_oneof![Just(Role::One), Just(Role::Many)];
     let fences = prop_oneof![Just(Fences::Asymmetric), Just(Fences::Full)];
     // 300 bytes: past the point where copies become string instructions.
-    let sizes = (1..=9_usize, prop_oneof![Just(0_usize), 1..=48_usize, Just(300)]);
+    let sizes = prop_oneof![
+        (Just(Kind::Whole), 1..=9_usize, prop_oneof![Just(0_usize), 1..=48_usize, Just(300)]),
+        (Just(Kind::ByReference), 1..=9_usize, prop_oneof![Just(1000_usize), Just(300_000)]),
+        (Just(Kind::Growing), Just(usize::MAX), prop_oneof![Just(48_usize), Just(70_000)]),
+    ];
     (sizes, (role.clone(), role), fences).prop_flat_map(
-        |((capacity, message_max), roles, fences)| {
+        |((kind, capacity, message_max), roles, fences)| {
             prop::collection::vec(op(message_max), 1..200).prop_map(move |ops| Case {
+                kind,
                 capacity,
                 message_max,
                 roles,
@@ -56,8 +87,14 @@ fn case() -> impl Strategy<Value = Case> {
 }
 
 fn create(case: &Case) -> Queue {
-    Options::new(case.capacity)
+    let options = match case.kind {
+        Kind::Whole => Options::new(case.capacity),
+        Kind::ByReference => Options::new(case.capacity).inline(16),
+        Kind::Growing => Options::unbounded().inline(1000),
+    };
+    options
         .message_max(case.message_max)
+        .max_bytes(1 << 28)
         .participants(3)
         .producers(case.roles.0)
         .consumers(case.roles.1)
@@ -66,58 +103,118 @@ fn create(case: &Case) -> Queue {
         .unwrap()
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+/// What a push of these bytes must say, and do to the model.
+fn expected_push(
+    case: &Case,
+    model: &mut VecDeque<Vec<u8>>,
+    message: &[u8],
+) -> Result<(), PushError> {
+    if message.len() > case.message_max {
+        Err(PushError::TooLarge { len: message.len(), max: case.message_max })
+    } else if model.len() == case.capacity {
+        Err(PushError::Full)
+    } else {
+        model.push_back(message.to_vec());
+        Ok(())
+    }
+}
 
-    #[test]
-    fn does_what_a_bounded_deque_does(case in case()) {
-        let queue = create(&case);
-        let mut producer = queue.producer().unwrap();
-        let mut consumer = queue.consumer().unwrap();
-        let mut model = VecDeque::<Vec<u8>>::new();
-        let mut buffer = vec![0; case.message_max];
-        for op in &case.ops {
-            match op {
-                Op::Push(message) | Op::PushTimeout(message) => {
-                    let expected = if message.len() > case.message_max {
-                        Err(PushError::TooLarge { len: message.len(), max: case.message_max })
-                    } else if model.len() == case.capacity {
-                        Err(PushError::Full)
-                    } else {
-                        model.push_back(message.clone());
-                        Ok(())
-                    };
-                    let timed = matches!(op, Op::PushTimeout(_));
-                    let pushed = if timed {
-                        producer.push_timeout(message, Duration::from_nanos(1))
-                    } else {
-                        producer.try_push(message)
-                    };
-                    prop_assert_eq!(pushed, expected);
+struct Sides {
+    producer: Producer,
+    consumer: Consumer,
+    buffer: Vec<u8>,
+}
+
+impl Sides {
+    fn attach(queue: &Queue, case: &Case) -> Self {
+        let (producer, consumer) = (queue.producer().unwrap(), queue.consumer().unwrap());
+        Self { producer, consumer, buffer: vec![0; case.message_max] }
+    }
+
+    fn pop(&mut self) -> Result<Vec<u8>, PopError> {
+        let Self { consumer, buffer, .. } = self;
+        consumer.try_pop(buffer).map(|len| buffer[..len].to_vec())
+    }
+
+    fn loan(&mut self, message: &[u8]) -> Result<(), PushError> {
+        let mut loan = self.producer.reserve(message.len())?;
+        loan.write_all(message).unwrap();
+        loan.try_commit().map_err(|uncommitted| uncommitted.error)
+    }
+
+    /// Does it, and the same to the model.
+    fn do_op(
+        &mut self,
+        case: &Case,
+        model: &mut VecDeque<Vec<u8>>,
+        op: &Op,
+    ) -> Result<(), TestCaseError> {
+        let Self { producer, consumer, buffer } = self;
+        match op {
+            Op::Push(message) => {
+                let expected = expected_push(case, model, message);
+                prop_assert_eq!(producer.try_push(message), expected);
+            }
+            Op::PushTimeout(message) => {
+                let expected = expected_push(case, model, message);
+                let pushed = producer.push_timeout(message, Duration::from_nanos(1));
+                prop_assert_eq!(pushed, expected);
+            }
+            Op::PushMany(count, message) => {
+                for _ in 0..*count {
+                    let expected = expected_push(case, model, message);
+                    prop_assert_eq!(producer.try_push(message), expected);
                 }
-                Op::Pop | Op::PopTimeout => {
-                    let popped = if matches!(op, Op::PopTimeout) {
-                        consumer.pop_timeout(&mut buffer, Duration::from_nanos(1))
-                    } else {
-                        consumer.try_pop(&mut buffer)
-                    };
-                    let got = popped.map(|len| buffer[..len].to_vec());
-                    prop_assert_eq!(got, model.pop_front().ok_or(PopError::Empty));
+            }
+            Op::Loan(message) => {
+                let expected = expected_push(case, model, message);
+                prop_assert_eq!(self.loan(message), expected);
+            }
+            Op::LoanDropped(len) => drop(producer.reserve(*len).unwrap()),
+            Op::Pop => {
+                prop_assert_eq!(self.pop(), model.pop_front().ok_or(PopError::Empty));
+            }
+            Op::PopTimeout => {
+                let popped = consumer.pop_timeout(buffer, Duration::from_nanos(1));
+                let got = popped.map(|len| buffer[..len].to_vec());
+                prop_assert_eq!(got, model.pop_front().ok_or(PopError::Empty));
+            }
+            Op::PopRef => {
+                let got = consumer.try_pop_ref().map(|message| message.to_vec());
+                prop_assert_eq!(got, model.pop_front().ok_or(PopError::Empty));
+            }
+            Op::PopMany(count) => {
+                for _ in 0..*count {
+                    prop_assert_eq!(self.pop(), model.pop_front().ok_or(PopError::Empty));
                 }
-                Op::PopIntoTooSmall => {
-                    let Some(front) = model.front().filter(|front| !front.is_empty()) else {
-                        continue;
-                    };
+            }
+            Op::PopIntoTooSmall => {
+                if let Some(front) = model.front().filter(|front| !front.is_empty()) {
                     let len = front.len();
                     let popped = consumer.try_pop(&mut buffer[..len - 1]);
                     prop_assert_eq!(popped, Err(PopError::TooSmall { len }));
                 }
-                Op::Reattach => {
-                    drop(producer);
-                    drop(consumer);
-                    producer = queue.producer().unwrap();
-                    consumer = queue.consumer().unwrap();
-                }
+            }
+            Op::Reattach => unreachable!("done by who has the queue"),
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn does_what_a_deque_does(case in case()) {
+        let queue = create(&case);
+        let mut sides = Sides::attach(&queue, &case);
+        let mut model = VecDeque::<Vec<u8>>::new();
+        for op in &case.ops {
+            if matches!(op, Op::Reattach) {
+                drop(sides);
+                sides = Sides::attach(&queue, &case);
+            } else {
+                sides.do_op(&case, &mut model, op)?;
             }
             prop_assert_eq!(queue.len(), model.len());
             prop_assert_eq!(queue.is_empty(), model.is_empty());
@@ -164,7 +261,7 @@ fn options_out_of_range_name_value_and_range() {
 
 #[test]
 fn a_queue_beyond_memory_is_an_error() {
-    let huge = Options::new(1 << 30).message_max(1 << 20);
+    let huge = Options::new(1 << 30).inline(1 << 20);
     let error = huge.create_anonymous().unwrap_err().to_string();
     assert!(error.contains("bytes and"), "{error}");
 }

@@ -67,26 +67,84 @@ impl Gate {
     }
 }
 
-/// One participant's line: who it is, and the ticket it is busy with.
+/// One participant's line: who it is, and what it is busy with.
 #[derive(Debug)]
 #[cfg_attr(not(loom), repr(C, align(128)))]
 pub struct Line {
-    /// 0, or 1 + the ticket its producer is about to claim, holds, or has just settled.
+    /// 0, or 1 + the ticket its producer is about to claim, holds, or has just settled; in a growing
+    /// ring also the ticket its consumer is passing over.
     pub(crate) announced: Word,
     /// Who occupies it, in one word, see [`crate::registry`]; 0 for nobody.
     pub(crate) occupant: Word,
+    /// 0, or 1 + the ticket whose message its consumer is about to take by reference, or reads.
+    pub(crate) held: Word,
+    /// 0, or 1 + the segment block that its consumer looks at.
+    pub(crate) pin: Word,
+}
+
+/// What is known of one block of the arena besides its state; written by who holds it.
+#[derive(Debug)]
+#[cfg_attr(not(loom), repr(C))]
+pub struct Extent {
+    /// 0, or 1 + the first ticket of this use of the block.
+    pub(crate) first: Word,
+    /// 0, or 1 + the last ticket so far.
+    pub(crate) last: Word,
+    /// Bytes at its beginning that are certainly reserved.
+    pub(crate) reserved: Word,
+    pub(crate) spare: Word,
+}
+
+impl Extent {
+    /// Of a block that nobody has used.
+    pub fn unused() -> Self {
+        let [first, last, reserved, spare] = [0; 4].map(Word::new);
+        Self { first, last, reserved, spare }
+    }
+}
+
+/// Free blocks of one class that keep their memory, at most.
+pub const POOL: usize = 29;
+
+/// What is shared about one class of blocks. Hints but for `described`: states decide.
+#[derive(Debug)]
+#[cfg_attr(not(loom), repr(C))]
+pub struct ClassControl {
+    /// So many descriptors, from the first, have memory.
+    pub(crate) described: Word,
+    /// Below this there is hardly a free block.
+    pub(crate) cursor: Word,
+    /// For the segments: so many entries of the directory have memory.
+    pub(crate) directory: Word,
+    /// 0, or 1 + a block that is, was, or will be free and keeps its memory.
+    pub(crate) pool: [Word; POOL],
+}
+
+impl ClassControl {
+    /// Of a class without blocks in use.
+    pub fn unused() -> Self {
+        let [described, cursor, directory] = [0; 3].map(Word::new);
+        Self { described, cursor, directory, pool: [0; POOL].map(Word::new) }
+    }
 }
 
 impl Line {
     /// A line that occupant 1 has, for the models.
     #[cfg(loom)]
     pub fn occupied() -> Self {
-        Self { announced: Word::new(0), occupant: Word::new(1) }
+        let [announced, occupant, held, pin] = [0, 1, 0, 0].map(Word::new);
+        Self { announced, occupant, held, pin }
     }
 
     /// Does it name a ticket that may still be stored for?
     pub(crate) fn is_announcing(&self) -> bool {
         self.announced.load(SCAN) != 0
+    }
+
+    /// Is its participant busy with a ticket (1 + each) of `first..=last`?
+    pub(crate) fn is_busy_with(&self, first: u64, last: u64) -> bool {
+        let within = |word: &Word| (first..=last).contains(&word.load(SCAN));
+        within(&self.announced) || within(&self.held)
     }
 
     pub(crate) fn is_occupied(&self) -> bool {
@@ -99,18 +157,23 @@ impl Line {
 
     /// Takes a vacant line for `occupant`. False: it is not vacant.
     pub fn occupy(&self, occupant: u64) -> bool {
-        self.occupant.compare_exchange(0, occupant, OCCUPY, LOST).is_ok()
+        self.inherit(0, occupant)
     }
 
-    /// Vacates the line of `occupant`: who leaves, or is dead. False: it is not its line any more.
+    /// Takes the line of a dead occupant. False: it is not its line any more.
+    pub fn inherit(&self, dead: u64, heir: u64) -> bool {
+        self.occupant.compare_exchange(dead, heir, OCCUPY, LOST).is_ok()
+    }
+
+    /// Vacates the line of `occupant`, who leaves. False: it is not its line any more.
     pub fn vacate(&self, occupant: u64) -> bool {
-        self.occupant.compare_exchange(occupant, 0, OCCUPY, LOST).is_ok()
+        self.inherit(occupant, 0)
     }
 }
 
 #[cfg(not(loom))]
 mod pinned {
-    use super::{Control, Gate, Line, Mark};
+    use super::{ClassControl, Control, Extent, Gate, Line, Mark};
     use core::mem::{offset_of, size_of};
 
     // The header diagram (layout) is exact only where a padded line is 128 bytes.
@@ -121,4 +184,6 @@ mod pinned {
     const _: () = assert!(size_of::<Gate>() == 4);
     const _: () = assert!(size_of::<Line>() == 128);
     const _: () = assert!(offset_of!(Line, occupant) == 8);
+    const _: () = assert!(size_of::<Extent>() == 32);
+    const _: () = assert!(size_of::<ClassControl>() == 256);
 }

@@ -4,7 +4,8 @@ use crate::ring::payload::WORD;
 use crate::ring::{Role, SLOT_HEAD, Shape};
 use crate::sync::fence::Fences;
 
-use super::cells::{Control, Line, Mark};
+use super::cells::{ClassControl, Control, Extent, Line, Mark, POOL};
+use crate::arena::Room;
 
 pub(crate) const CONTROL_AT: usize = 128;
 pub(crate) const GATES_AT: usize = CONTROL_AT + size_of::<Control>();
@@ -22,61 +23,137 @@ const CACHE_LINE: usize = 64;
 
 const _: () = assert!(WORLDS_AT + WORLDS * WORD <= LINES_AT);
 
-/// The most messages a queue may hold.
+/// Memory is reserved and given back in pages of this size.
+pub(crate) const PAGE: usize = 4096;
+
+/// The most messages a bounded queue may hold.
 pub(crate) const CAPACITY_MAX: usize = 1 << 30;
 /// The longest message a slot may hold, in bytes: one that is written within the longest patience.
-pub(crate) const MESSAGE_MAX: usize = 1 << 24;
+pub(crate) const INLINE_MAX: usize = 1 << 24;
 /// The most participants.
 pub(crate) const LINES_MAX: usize = 4096;
+/// The most classes of blocks.
+pub(crate) const CLASSES_MAX: usize = 16;
+
+/// The most memory a queue may be allowed, in bytes.
+pub(crate) const BYTES_MAX: usize = 1 << 44;
+/// The least.
+pub(crate) const BYTES_MIN: usize = 1 << 20;
+
+/// Bytes of the smallest payload block, in which small payloads are collected.
+pub(crate) const COLLECTED: usize = 1 << 16;
+/// Each payload class has blocks so many times as large as the one before.
+const CLASS_FACTOR: usize = 4;
+/// Free payload blocks of one class keep so many bytes, at most. The larger give all back at once.
+const KEPT_BYTES: usize = 1 << 22;
+/// Free segments that keep their memory.
+const SEGMENTS_KEPT: usize = 8;
+/// Bytes of the slots of a segment, about.
+const SEGMENT_BYTES: usize = 1 << 16;
+/// A directory entry has so many bits for a block.
+const SEGMENTS_MAX: usize = (1 << 24) - 1;
+/// The least entries of a directory, so that laps are few enough for the other bits.
+const DIRECTORY_MIN: usize = 1 << 14;
 
 /// What a queue is to be, before it is laid out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request {
+    /// 0: unbounded.
     pub(crate) capacity: usize,
+    pub(crate) inline_max: usize,
     pub(crate) message_max: usize,
+    pub(crate) max_bytes: usize,
     pub(crate) lines: usize,
     pub(crate) producers: Role,
     pub(crate) consumers: Role,
 }
 
 /// Where everything is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Geometry {
+    pub(crate) request: Request,
     pub(crate) shape: Shape,
-    pub(crate) lines: usize,
+    pub(crate) controls_at: usize,
     pub(crate) marks_at: usize,
     pub(crate) slots_at: usize,
+    /// The end of what has memory from the beginning.
+    pub(crate) fixed: usize,
+    pub(crate) directory_at: usize,
+    pub(crate) directory: usize,
+    /// Classes of blocks, segments first; empty without an arena.
+    pub(crate) rooms: Vec<Room>,
     pub(crate) total: usize,
 }
 
 impl Request {
+    fn is_in_range(&self) -> bool {
+        self.capacity <= CAPACITY_MAX
+            && self.inline_max <= INLINE_MAX
+            && self.inline_max <= self.message_max
+            && self.message_max <= BYTES_MAX
+            && (BYTES_MIN..=BYTES_MAX).contains(&self.max_bytes)
+            && (1..=LINES_MAX).contains(&self.lines)
+    }
+
+    /// Does it need memory beyond what is there from the beginning?
+    pub(crate) fn has_arena(&self) -> bool {
+        self.is_unbounded() || self.message_max > self.inline_max
+    }
+
+    pub(crate) fn is_unbounded(&self) -> bool {
+        self.capacity == 0
+    }
+
     /// The layout for this request; `None` if a number is out of range or memory could not be
     /// addressed.
     pub(crate) fn lay_out(&self, fences: Fences) -> Option<Geometry> {
-        let in_range = (1..=CAPACITY_MAX).contains(&self.capacity)
-            && self.message_max <= MESSAGE_MAX
-            && (1..=LINES_MAX).contains(&self.lines);
-        if !in_range {
+        if !self.is_in_range() {
             return None;
         }
-        // A stalled producer may keep a slot out of use: one spare for each there can be.
-        let spare = if self.producers == Role::One { 0 } else { self.lines };
-        let slots = (self.capacity + spare).next_power_of_two();
-        let slot_bytes = (SLOT_HEAD * WORD + self.message_max).next_multiple_of(CACHE_LINE);
-        let marks_at = LINES_AT + self.lines * size_of::<Line>();
-        let slots_at = (marks_at + slots * size_of::<Mark>()).next_multiple_of(LINE);
-        let total = slots.checked_mul(slot_bytes)?.checked_add(slots_at)?;
-        isize::try_from(total).ok()?;
+        let slot_bytes = (SLOT_HEAD * WORD + self.inline_max).next_multiple_of(CACHE_LINE);
+        let slots = self.slots(slot_bytes);
+        let bounded_slots = if self.is_unbounded() { 0 } else { slots };
+        let controls_at = LINES_AT + self.lines * size_of::<Line>();
+        let controls = if self.has_arena() { CLASSES_MAX * size_of::<ClassControl>() } else { 0 };
+        let marks_at = controls_at + controls;
+        let slots_at = (marks_at + bounded_slots * size_of::<Mark>()).next_multiple_of(LINE);
+        let fixed = bounded_slots.checked_mul(slot_bytes)?.checked_add(slots_at)?;
+        isize::try_from(fixed).ok()?;
         let shape = Shape {
             capacity: self.capacity as u64,
             slots: slots as u64,
             stride: slot_bytes / WORD,
-            message_max: self.message_max,
+            inline_max: self.inline_max,
+            growing: self.is_unbounded(),
             producers: self.producers,
             consumers: self.consumers,
             fences,
         };
-        Some(Geometry { shape, lines: self.lines, marks_at, slots_at, total })
+        let mut geometry = Geometry {
+            request: *self,
+            shape,
+            controls_at,
+            marks_at,
+            slots_at,
+            fixed,
+            directory_at: fixed,
+            directory: 0,
+            rooms: Vec::new(),
+            total: fixed,
+        };
+        if self.has_arena() {
+            geometry.add_arena()?;
+        }
+        Some(geometry)
+    }
+
+    fn slots(&self, slot_bytes: usize) -> usize {
+        if self.is_unbounded() {
+            return (SEGMENT_BYTES / slot_bytes).next_power_of_two().max(64);
+        }
+        // A stalled producer may keep a slot out of use: one spare for each there can be.
+        let spare = if self.producers == Role::One { 0 } else { self.lines };
+        (self.capacity + spare).next_power_of_two()
     }
 }
 
@@ -84,14 +161,75 @@ impl Geometry {
     pub(crate) fn slot_bytes(&self) -> usize {
         self.shape.stride * WORD
     }
+
+    /// Directory, descriptors and blocks behind the fixed part: address space, no memory yet.
+    fn add_arena(&mut self) -> Option<()> {
+        self.total = self.total.next_multiple_of(PAGE);
+        self.add_segments()?;
+        let longest = self.request.message_max.min(self.request.max_bytes);
+        let mut bytes = COLLECTED;
+        while self.request.message_max > self.request.inline_max {
+            // Memory for twice as much as there may be: blocks are not always full.
+            let blocks = (2 * self.request.max_bytes / bytes).max(1);
+            let keep = (KEPT_BYTES / bytes).min(POOL);
+            self.rooms.push(self.room(bytes, blocks, keep));
+            if bytes >= longest {
+                break;
+            }
+            bytes = bytes.checked_mul(CLASS_FACTOR)?;
+        }
+        for at in 0..self.rooms.len() {
+            let Room { bytes, blocks, .. } = self.rooms[at];
+            let states_at = self.take_pages(blocks.checked_mul(WORD)?)?;
+            let extents_at = self.take_pages(blocks.checked_mul(size_of::<Extent>())?)?;
+            self.rooms[at].states_at = states_at;
+            self.rooms[at].extents_at = extents_at;
+            self.rooms[at].blocks_at = self.take_pages(blocks.checked_mul(bytes)?)?;
+        }
+        (self.rooms.len() <= CLASSES_MAX).then_some(())
+    }
+
+    fn add_segments(&mut self) -> Option<()> {
+        if !self.request.is_unbounded() {
+            self.rooms.push(self.room(PAGE, 0, 0));
+            return Some(());
+        }
+        let bytes = (self.shape.slots as usize * (size_of::<Mark>() + self.slot_bytes()))
+            .next_multiple_of(PAGE);
+        let blocks = (2 * self.request.max_bytes / bytes).clamp(2, SEGMENTS_MAX);
+        self.rooms.push(self.room(bytes, blocks, SEGMENTS_KEPT));
+        self.directory = (blocks + 2).next_power_of_two().max(DIRECTORY_MIN);
+        self.shape.capacity = (self.directory as u64 - 1) * self.shape.slots;
+        self.directory_at = self.take_pages(self.directory.checked_mul(WORD)?)?;
+        Some(())
+    }
+
+    fn room(&self, bytes: usize, blocks: usize, keep: usize) -> Room {
+        Room { bytes, blocks, keep, blocks_at: 0, states_at: 0, extents_at: 0 }
+    }
+
+    fn take_pages(&mut self, bytes: usize) -> Option<usize> {
+        let at = self.total;
+        self.total = at.checked_add(bytes.checked_next_multiple_of(PAGE)?)?;
+        isize::try_from(self.total).ok()?;
+        Some(at)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn request(capacity: usize, message_max: usize) -> Request {
-        Request { capacity, message_max, lines: 64, producers: Role::Many, consumers: Role::Many }
+    fn request(capacity: usize, inline_max: usize) -> Request {
+        Request {
+            capacity,
+            inline_max,
+            message_max: inline_max,
+            max_bytes: 1 << 30,
+            lines: 64,
+            producers: Role::Many,
+            consumers: Role::Many,
+        }
     }
 
     #[test]
@@ -111,9 +249,36 @@ mod tests {
 
     #[test]
     fn numbers_out_of_range_have_no_layout() {
-        for (capacity, message_max) in [(0, 8), (CAPACITY_MAX + 1, 8), (1, MESSAGE_MAX + 1)] {
-            assert!(request(capacity, message_max).lay_out(Fences::Full).is_none());
+        for (capacity, inline_max) in [(CAPACITY_MAX + 1, 8), (1, INLINE_MAX + 1)] {
+            assert!(request(capacity, inline_max).lay_out(Fences::Full).is_none());
         }
-        assert!(request(CAPACITY_MAX, MESSAGE_MAX).lay_out(Fences::Full).is_some());
+        assert!(request(CAPACITY_MAX, INLINE_MAX).lay_out(Fences::Full).is_some());
+        for max_bytes in [BYTES_MIN - 1, BYTES_MAX + 1] {
+            let request = Request { max_bytes, ..request(1, 8) };
+            assert!(request.lay_out(Fences::Full).is_none());
+        }
+    }
+
+    #[test]
+    fn blocks_lie_beside_each_other_and_hold_the_longest_message() {
+        for (capacity, message_max, max_bytes) in [
+            (0, 48, BYTES_MIN),
+            (0, 1 << 30, 1 << 30),
+            (8, 1 << 20, 1 << 24),
+            (0, 1 << 44, 1 << 44),
+        ] {
+            let request = Request { message_max, max_bytes, ..request(capacity, 48) };
+            let geometry = request.lay_out(Fences::Full).unwrap();
+            let mut end = geometry.fixed;
+            for room in &geometry.rooms {
+                assert!(room.states_at >= end && room.states_at % PAGE == 0);
+                assert!(room.extents_at >= room.states_at + room.blocks * WORD);
+                assert!(room.blocks_at >= room.extents_at + room.blocks * size_of::<Extent>());
+                end = room.blocks_at + room.blocks * room.bytes;
+            }
+            assert!(geometry.total >= end);
+            let longest = geometry.rooms.last().unwrap();
+            assert!(message_max <= 48 || longest.bytes >= message_max.min(max_bytes));
+        }
     }
 }

@@ -12,17 +12,19 @@ use crate::sync::fence::Fences;
 const MAGIC: u64 = u64::from_le_bytes(*b"shmqring");
 
 /// Grows with every change of meaning that the layout hash does not catch.
-pub(crate) const VERSION: u64 = 2;
+pub(crate) const VERSION: u64 = 3;
 
 /// Sizes and offsets that both sides must agree on, hashed (FNV-1a over the numbers).
 pub(crate) const LAYOUT_HASH: u64 = {
-    use super::cells::{Control, Gate, Line, Mark};
+    use super::cells::{ClassControl, Control, Extent, Gate, Line, Mark};
     let facts = [
         size_of::<Header>(),
         size_of::<Control>(),
         size_of::<Gate>(),
         size_of::<Line>(),
         size_of::<Mark>(),
+        size_of::<Extent>(),
+        size_of::<ClassControl>(),
         SLOT_HEAD,
         super::geometry::CONTROL_AT,
         super::geometry::GATES_AT,
@@ -48,6 +50,7 @@ pub(crate) struct Header {
     version: Word,
     layout: Word,
     total_bytes: Word,
+    /// 0: unbounded.
     capacity: Word,
     slots: Word,
     slot_bytes: Word,
@@ -58,7 +61,9 @@ pub(crate) struct Header {
     /// 0 asymmetric, 1 full.
     fences: Word,
     uuid: [Word; 2],
-    reserved: [Word; 3],
+    inline_max: Word,
+    max_bytes: Word,
+    reserved: Word,
 }
 
 const _: () = assert!(size_of::<Header>() == 128);
@@ -73,11 +78,13 @@ impl Header {
         self.version.store(VERSION, HEADER);
         self.layout.store(LAYOUT_HASH, HEADER);
         self.total_bytes.store(geometry.total as u64, HEADER);
-        self.capacity.store(shape.capacity, HEADER);
+        self.capacity.store(geometry.request.capacity as u64, HEADER);
         self.slots.store(shape.slots, HEADER);
         self.slot_bytes.store(geometry.slot_bytes() as u64, HEADER);
-        self.message_max.store(shape.message_max as u64, HEADER);
-        self.lines.store(geometry.lines as u64, HEADER);
+        self.inline_max.store(shape.inline_max as u64, HEADER);
+        self.message_max.store(geometry.request.message_max as u64, HEADER);
+        self.max_bytes.store(geometry.request.max_bytes as u64, HEADER);
+        self.lines.store(geometry.request.lines as u64, HEADER);
         self.roles.store(roles, HEADER);
         self.fences.store(fences, HEADER);
         self.uuid[0].store(uuid[0], HEADER);
@@ -90,9 +97,21 @@ impl Header {
         self.magic.load(BORN) != 0
     }
 
+    /// Where its name lies in the file.
+    pub(crate) const UUID_AT: usize = core::mem::offset_of!(Self, uuid);
+
     /// The name of this one segment among all.
     pub(crate) fn uuid(&self) -> [u64; 2] {
         [self.uuid[0].load(HEADER), self.uuid[1].load(HEADER)]
+    }
+
+    /// The same as it lies in the file.
+    pub(crate) fn uuid_bytes(&self) -> [u8; 16] {
+        let [first, second] = self.uuid().map(u64::to_ne_bytes);
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&first);
+        bytes[8..].copy_from_slice(&second);
+        bytes
     }
 
     /// Copies the geometry out and checks all of it against `mapped` bytes.
@@ -136,7 +155,9 @@ impl Header {
         }
         let found = super::geometry::Request {
             capacity: size("capacity", &self.capacity)?,
+            inline_max: size("inline_max", &self.inline_max)?,
             message_max: size("message_max", &self.message_max)?,
+            max_bytes: size("max_bytes", &self.max_bytes)?,
             lines: size("lines", &self.lines)?,
             producers: role(1),
             consumers: role(2),

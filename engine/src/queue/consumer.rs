@@ -1,13 +1,15 @@
 //! The consumer's handle.
 
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::shared::Shared;
 use super::vigil::Vigil;
+use crate::arena::{Block, Unmapped};
 use crate::error::{AttachError, PopError};
 use crate::registry::{Seat, Side};
-use crate::ring::{Attention, Ring, Stalled, Taken};
+use crate::ring::{Attention, Grip, Reference, Ring, Stalled, Taken, payload};
 use crate::wait::clock::Deadline;
 use crate::wait::spin::{PAUSE, Patience, Spin};
 
@@ -17,20 +19,46 @@ use crate::wait::spin::{PAUSE, Patience, Spin};
 /// the queue, or gone with it.
 #[derive(Debug)]
 pub struct Consumer {
+    grip: Grip<'static>,
     patience: Patience,
     spin: Spin,
     vigil: Vigil,
+    /// What was in a slot, for who reads it in place.
+    pub(super) scratch: Vec<u8>,
     // Dropped before the segment it lies in.
     seat: Seat<'static>,
     shared: Arc<Shared>,
 }
 
+/// A message that is nobody else's.
+#[derive(Debug)]
+pub(super) enum Got {
+    /// So many bytes, copied from its slot.
+    Copied(usize),
+    /// In the arena, held by our line until [`Consumer::release`].
+    Held(Held),
+}
+
+/// A message in the arena that is ours to read.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) block: Block,
+    pub(super) memory: NonNull<u8>,
+    pub(super) len: usize,
+}
+
+// SAFETY: an address in a segment that the handle keeps mapped.
+unsafe impl Send for Held {}
+
 impl Consumer {
     pub(super) fn attach(shared: Arc<Shared>) -> Result<Self, AttachError> {
         let ring = shared.ring();
-        let seat = shared.registry().join(ring, Side::Consumer, ring.shape().consumers)?;
-        let patience = Patience::for_messages_of(ring.shape().message_max);
-        Ok(Self { patience, spin: Spin::default(), vigil: Vigil::new(), seat, shared })
+        let consumers = ring.shape().consumers;
+        let seat = shared.registry().join(shared.estate(), Side::Consumer, consumers)?;
+        let grip = ring.grip(seat.line());
+        let patience = Patience::for_messages_of(ring.shape().inline_max);
+        let (spin, vigil) = (Spin::default(), Vigil::new());
+        Ok(Self { grip, patience, spin, vigil, scratch: Vec::new(), seat, shared })
     }
 
     /// In a forked child: takes a place of its own, and leaves the parent's alone.
@@ -38,6 +66,11 @@ impl Consumer {
     fn attach_anew(&mut self) -> Result<(), PopError> {
         *self = Self::attach(Arc::clone(&self.shared)).map_err(|_| PopError::Forked)?;
         Ok(())
+    }
+
+    #[inline(always)]
+    fn ensure_own(&mut self) -> Result<(), PopError> {
+        if self.seat.is_own() { Ok(()) } else { self.attach_anew() }
     }
 
     /// Gets the next message into `buffer` now, and says how long it is, or says
@@ -48,10 +81,10 @@ impl Consumer {
     /// [`PopError`]; the message, if there was one, is still in the queue.
     #[inline]
     pub fn try_pop(&mut self, buffer: &mut [u8]) -> Result<usize, PopError> {
-        if !self.seat.is_own() {
-            self.attach_anew()?;
-        }
-        try_pop(&self.shared, &mut self.patience, &mut self.vigil, buffer)
+        self.ensure_own()?;
+        let longest = buffer.len();
+        let got = self.take_one(buffer, longest)?;
+        Ok(self.copied(got, buffer))
     }
 
     /// Gets the next message, waiting for one as long as it takes.
@@ -60,15 +93,7 @@ impl Consumer {
     /// [`PopError`], but not [`PopError::Empty`].
     #[inline]
     pub fn pop(&mut self, buffer: &mut [u8]) -> Result<usize, PopError> {
-        // Not yet: look at the slot alone for a while. To ask `tail`, as `try_pop` does before it says
-        // Empty, would take its line from the producers for every message that they are about to put.
-        if self.shared.ring().is_ready() {
-            match self.try_pop(buffer) {
-                Err(PopError::Empty) => {}
-                done => return done,
-            }
-        }
-        self.pop_until(buffer, Deadline::NEVER)
+        self.pop_by(buffer, || Deadline::NEVER)
     }
 
     /// Gets the next message, waiting for one no longer than `timeout`.
@@ -76,28 +101,103 @@ impl Consumer {
     /// # Errors
     /// [`PopError::Empty`] after `timeout`, never earlier.
     pub fn pop_timeout(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, PopError> {
-        match self.try_pop(buffer) {
-            Err(PopError::Empty) if !timeout.is_zero() => {
-                self.pop_until(buffer, Deadline::after(timeout))
+        if timeout.is_zero() {
+            return self.try_pop(buffer);
+        }
+        self.pop_by(buffer, || Deadline::after(timeout))
+    }
+
+    #[inline(always)]
+    fn pop_by(
+        &mut self,
+        buffer: &mut [u8],
+        deadline: impl FnOnce() -> Deadline,
+    ) -> Result<usize, PopError> {
+        let longest = buffer.len();
+        let got = self.take(buffer, longest, deadline)?;
+        Ok(self.copied(got, buffer))
+    }
+
+    /// Takes the next message: into `buffer`, or, if it lies in the arena and has at most `longest`
+    /// bytes, where it is.
+    #[inline(always)]
+    pub(super) fn take(
+        &mut self,
+        buffer: &mut [u8],
+        longest: usize,
+        deadline: impl FnOnce() -> Deadline,
+    ) -> Result<Got, PopError> {
+        self.ensure_own()?;
+        // Not yet: look at the slot alone for a while. To ask `tail`, as an attempt does before it says
+        // Empty, would take its line from the producers for every message that they are about to put.
+        if self.shared.ring().is_ready(&self.grip) {
+            match self.take_one(buffer, longest) {
+                Err(PopError::Empty) => {}
+                done => return done,
             }
-            done => done,
+        }
+        self.take_until(buffer, longest, deadline())
+    }
+
+    /// Takes the next message as [`Consumer::take`] does, if there is one.
+    pub(super) fn take_now(&mut self, buffer: &mut [u8], longest: usize) -> Result<Got, PopError> {
+        self.ensure_own()?;
+        self.take_one(buffer, longest)
+    }
+
+    #[cold]
+    fn take_until(
+        &mut self,
+        buffer: &mut [u8],
+        longest: usize,
+        deadline: Deadline,
+    ) -> Result<Got, PopError> {
+        let Self { shared, grip, patience, spin, vigil, seat, .. } = self;
+        let ring = shared.ring();
+        let attempt = || match take(shared, grip, seat, patience, vigil, buffer, longest) {
+            Err(PopError::Empty) => None,
+            done => Some(done),
+        };
+        let ready = || ring.is_ready(grip);
+        let done = shared.items().until(ring, deadline, spin, PAUSE, ready, attempt);
+        done.unwrap_or(Err(PopError::Empty))
+    }
+
+    /// One attempt.
+    #[inline(always)]
+    fn take_one(&mut self, buffer: &mut [u8], longest: usize) -> Result<Got, PopError> {
+        let Self { shared, grip, patience, vigil, seat, .. } = self;
+        take(shared, grip, seat, patience, vigil, buffer, longest)
+    }
+
+    #[inline(always)]
+    fn copied(&mut self, got: Got, buffer: &mut [u8]) -> usize {
+        match got {
+            Got::Copied(len) => len,
+            Got::Held(held) => self.copy_out(&held, buffer),
         }
     }
 
     #[cold]
-    fn pop_until(&mut self, buffer: &mut [u8], deadline: Deadline) -> Result<usize, PopError> {
-        if !self.seat.is_own() {
-            self.attach_anew()?;
+    fn copy_out(&mut self, held: &Held, buffer: &mut [u8]) -> usize {
+        // SAFETY: the message has `len` bytes, at most as many as the buffer (`longest`), and our line
+        // holds it.
+        unsafe { payload::copy_out(held.memory.as_ptr(), &mut buffer[..held.len]) };
+        self.release(held);
+        held.len
+    }
+
+    /// A held message has been read.
+    pub(super) fn release(&mut self, held: &Held) {
+        self.grip.let_go();
+        if let Some(arena) = self.shared.arena() {
+            arena.done_with(held.block, self.seat.at());
         }
-        let Self { shared, patience, spin, vigil, .. } = self;
-        let ring = shared.ring();
-        let attempt = || match try_pop(shared, patience, vigil, buffer) {
-            Err(PopError::Empty) => None,
-            done => Some(done),
-        };
-        let ready = || ring.is_ready();
-        let done = shared.items().until(ring, deadline, spin, PAUSE, ready, attempt);
-        done.unwrap_or(Err(PopError::Empty))
+    }
+
+    /// Bytes of the longest message in a slot.
+    pub(super) fn inline_max(&self) -> usize {
+        self.shared.ring().shape().inline_max
     }
 }
 
@@ -106,28 +206,71 @@ impl Consumer {
 const STALLS_MAX: u32 = 4096;
 
 #[inline(always)]
-fn try_pop(
+fn take(
     shared: &Shared,
+    grip: &Grip<'static>,
+    seat: &Seat<'_>,
     patience: &mut Patience,
     vigil: &mut Vigil,
     buffer: &mut [u8],
-) -> Result<usize, PopError> {
+    longest: usize,
+) -> Result<Got, PopError> {
     let ring = shared.ring();
     for _ in 0..STALLS_MAX {
-        match ring.pop(buffer) {
+        match ring.pop(grip, buffer, longest) {
             Ok(Taken::Message { len, attention }) => {
                 if attention.has(Attention::ROOM_WANTED | Attention::SKIPS) {
                     attend(shared, vigil, attention);
                 }
-                return Ok(len);
+                return Ok(Got::Copied(len));
+            }
+            Ok(Taken::Reference { reference, attention }) => {
+                attend(shared, vigil, attention);
+                return find(shared, grip, reference);
             }
             Ok(Taken::Empty) => return Err(found_empty(shared)),
             Ok(Taken::TooSmall { len }) => return Err(PopError::TooSmall { len }),
-            Ok(Taken::Stalled(stalled)) => outwait(ring, patience, stalled)?,
+            Ok(Taken::Stalled(stalled)) => outwait(ring, grip, patience, stalled)?,
+            Ok(Taken::Elsewhere { segment }) => {
+                if !move_to(shared, grip, seat, segment) {
+                    return Err(found_empty(shared));
+                }
+            }
             Err(_) => return Err(PopError::Corrupt),
         }
     }
     Err(PopError::Corrupt)
+}
+
+/// Where a reference leads. A hostile one leads nowhere.
+#[cold]
+fn find(shared: &Shared, grip: &Grip<'_>, reference: Reference) -> Result<Got, PopError> {
+    let Reference { len, block, offset } = reference;
+    let block = Block::unpack(block);
+    let Some(memory) = shared.payload(block, offset, len) else {
+        grip.let_go();
+        return Err(PopError::Corrupt);
+    };
+    Ok(Got::Held(Held { block, memory, len: len as usize }))
+}
+
+/// The head is in another segment: enters it, and gives the last one back if it is over. False:
+/// nobody has put anything there.
+#[cold]
+fn move_to(shared: &Shared, grip: &Grip<'static>, seat: &Seat<'_>, segment: u64) -> bool {
+    let (Some(segments), Some(arena)) = (shared.segments(), shared.arena()) else { return true };
+    match segments.enter(arena, segment, grip.line()) {
+        Ok(reach) => {
+            let before = grip.reach().first();
+            grip.move_to(reach);
+            if let Some(ticket) = before {
+                segments.leave(arena, shared.ring().segment_of(ticket), seat.at());
+            }
+            true
+        }
+        Err(Unmapped::Missing) => !shared.ring().is_untouched(),
+        Err(Unmapped::Over) => true,
+    }
 }
 
 /// Somebody sleeps, or slots rest.
@@ -139,11 +282,16 @@ fn attend(shared: &Shared, vigil: &mut Vigil, attention: Attention) {
 
 /// Gives a put in progress a little time, then passes it over.
 #[cold]
-fn outwait(ring: &Ring<'_>, patience: &mut Patience, stalled: Stalled) -> Result<(), PopError> {
-    if patience.until(|| ring.is_back(stalled)) {
+fn outwait(
+    ring: &Ring<'_>,
+    grip: &Grip<'_>,
+    patience: &mut Patience,
+    stalled: Stalled,
+) -> Result<(), PopError> {
+    if patience.until(|| ring.is_back(grip, stalled)) {
         return Ok(());
     }
-    ring.pass(stalled).map_err(|_| PopError::Refused)
+    ring.pass(grip, stalled).map_err(|_| PopError::Refused)
 }
 
 /// A queue found empty may have places that came from passing over, which woke nobody.

@@ -1,7 +1,11 @@
 //! Queues: a segment, and the handles to it.
 
 mod consumer;
+mod ground;
+mod loan;
+mod message;
 mod options;
+mod payloads;
 mod producer;
 mod shared;
 mod vigil;
@@ -12,10 +16,13 @@ use std::sync::Arc;
 
 pub use crate::region::unlink;
 pub use consumer::Consumer;
+pub use loan::{Loan, Uncommitted};
+pub use message::Message;
 pub use options::Options;
 pub use producer::Producer;
 
 use crate::error::AttachError;
+use crate::layout::geometry::Request;
 use crate::layout::header::Header;
 use crate::region::{Memfd, Named, Region, check_name};
 use crate::registry::Recovered;
@@ -58,8 +65,15 @@ impl Queue {
     }
 
     fn attach(region: Region) -> Result<Self, AttachError> {
-        let geometry = shared::header(region.base()).read(region.len())?;
-        Ok(Self { shared: Arc::new(Shared::new(region, geometry)?) })
+        let header = shared::header(region.base());
+        let geometry = header.read(region.len())?;
+        let mut uuid = [0; 16];
+        // A name may have changed hands between its mapping and its opening.
+        let is_one = region.read_file(Header::UUID_AT, &mut uuid);
+        if !is_one || uuid != header.uuid_bytes() {
+            return Err(AttachError::Unfinished);
+        }
+        Ok(Self { shared: Arc::new(Shared::new(region, &geometry)?) })
     }
 
     /// The descriptor to hand to another process; `None` for named and heap queues. It closes on
@@ -101,14 +115,32 @@ impl Queue {
         self.len() >= self.capacity()
     }
 
-    /// How many messages the queue holds.
+    /// How many messages the queue holds; `usize::MAX` if it is unbounded.
     pub fn capacity(&self) -> usize {
-        self.shared.ring().shape().capacity as usize
+        match *self.shared.request() {
+            request if request.is_unbounded() => usize::MAX,
+            Request { capacity, .. } => capacity,
+        }
     }
 
     /// The longest message, in bytes.
     pub fn message_max(&self) -> usize {
-        self.shared.ring().shape().message_max
+        self.shared.request().message_max
+    }
+
+    /// The longest message that lies in a slot, in bytes. Longer ones go by reference.
+    pub fn inline_max(&self) -> usize {
+        self.shared.request().inline_max
+    }
+
+    /// The most memory that the queue may take, in bytes.
+    pub fn max_bytes(&self) -> usize {
+        self.shared.request().max_bytes
+    }
+
+    /// Bytes of memory that the queue takes now.
+    pub fn resident_bytes(&self) -> u64 {
+        self.shared.region().resident()
     }
 
     /// Who may push, and who may pop.
@@ -134,7 +166,7 @@ impl Queue {
     /// same after a while. Reads `/proc`; never blocks; may be called by anybody at any time, and be
     /// killed anywhere in it.
     pub fn recover(&self) -> Recovered {
-        self.shared.registry().recover(self.shared.ring())
+        self.shared.registry().recover(self.shared.estate())
     }
 
     /// A random number that tells this segment from all others.

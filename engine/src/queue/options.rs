@@ -5,8 +5,10 @@ use std::sync::Arc;
 use super::Queue;
 use super::shared::{Shared, header};
 use crate::error::{AttachError, CreateError};
-use crate::layout::geometry::{CAPACITY_MAX, Geometry, LINES_MAX, MESSAGE_MAX, Request};
-use crate::region::{Heap, Memfd, Named, Region, check_name};
+use crate::layout::geometry::{
+    BYTES_MAX, BYTES_MIN, CAPACITY_MAX, Geometry, INLINE_MAX, LINES_MAX, Request,
+};
+use crate::region::{Heap, Memfd, Named, Region, check_name, memory_total};
 use crate::ring::Role;
 use crate::sync::fence::{self, Fences};
 
@@ -22,28 +24,66 @@ use crate::sync::fence::{self, Fences};
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     request: Request,
+    inline_max: Option<usize>,
+    message_max: Option<usize>,
+    max_bytes: Option<usize>,
     fences: Option<Fences>,
 }
+
+/// Payload of a slot of one cache line.
+const INLINE: usize = 48;
+/// Slots take messages of up to so many bytes whole, if those are the longest there are.
+const WHOLE_MAX: usize = 32 << 10;
 
 impl Options {
     /// A queue of `capacity` messages, at least 1: exactly that many, not the next power of two.
     ///
-    /// Messages of up to 48 bytes, 64 participants, many producers, many consumers.
+    /// Messages of any size, up to 48 bytes of them in their slots; 64 participants, many producers,
+    /// many consumers.
     pub fn new(capacity: usize) -> Self {
         let request = Request {
             capacity,
-            message_max: 48,
+            inline_max: INLINE,
+            message_max: 0,
+            max_bytes: 0,
             lines: 64,
             producers: Role::Many,
             consumers: Role::Many,
         };
-        Self { request, fences: None }
+        Self { request, inline_max: None, message_max: None, max_bytes: None, fences: None }
     }
 
-    /// The longest message, in bytes. A slot takes 16 bytes more, in whole cache lines of 64.
+    /// A queue that holds as many messages as there is memory for, and gives back the memory of those
+    /// that were taken.
+    pub fn unbounded() -> Self {
+        // Told apart from a capacity of 0, which is refused, in `request`.
+        Self::new(usize::MAX)
+    }
+
+    /// The longest message, in bytes; by default, what `max_bytes` can hold. If that is at most 32 KiB,
+    /// and `inline` is not asked for, all messages lie in their slots.
     #[must_use]
     pub fn message_max(mut self, bytes: usize) -> Self {
-        self.request.message_max = bytes;
+        self.message_max = Some(bytes);
+        self
+    }
+
+    /// The longest message that lies in its slot, in bytes; 48 by default. A slot takes 16 bytes more,
+    /// in whole cache lines of 64. Longer messages lie in blocks of their own, and cost some tens of
+    /// nanoseconds more.
+    #[must_use]
+    pub fn inline(mut self, bytes: usize) -> Self {
+        self.inline_max = Some(bytes);
+        self
+    }
+
+    /// The most memory the queue may take, in bytes, all that it keeps for later included; by default,
+    /// as much as the machine has. It takes some twenty times as much address space.
+    ///
+    /// A put that would take more is refused ([`PushError::NoMemory`](crate::PushError::NoMemory)).
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = Some(bytes);
         self
     }
 
@@ -81,11 +121,11 @@ impl Options {
     /// # Errors
     /// [`CreateError`] says which option is out of range, or what the system refused.
     pub fn create_anonymous(&self) -> Result<Queue, CreateError> {
-        let geometry = self.lay_out()?;
-        bear(Region::Memfd(Memfd::create(geometry.total)?), geometry)
+        self.create(|geometry| Ok(Region::Memfd(Memfd::create(geometry.total, geometry.fixed)?)))
     }
 
-    /// A named queue. The name goes when the creator drops it.
+    /// A named queue. The name goes when the creator drops it. Its memory is that of /dev/shm, which
+    /// may be small (64 MB in many containers).
     ///
     /// # Errors
     /// As for [`Options::create_anonymous`]; [`CreateError::Exists`] if the name is taken.
@@ -93,8 +133,9 @@ impl Options {
         if let Some(why) = check_name(name) {
             return Err(CreateError::Name { name: name.to_owned(), why });
         }
-        let geometry = self.lay_out()?;
-        bear(Region::Named(Named::create(name, geometry.total)?), geometry)
+        self.create(|geometry| {
+            Ok(Region::Named(Named::create(name, geometry.total, geometry.fixed)?))
+        })
     }
 
     /// A queue for the threads of this process.
@@ -102,19 +143,63 @@ impl Options {
     /// # Errors
     /// [`CreateError`] says which option is out of range.
     pub fn create_heap(&self) -> Result<Queue, CreateError> {
-        let geometry = self.lay_out()?;
-        let needed = geometry.total as u64;
-        let heap = Heap::create(geometry.total)
-            .ok_or(CreateError::Memory { needed, available: isize::MAX as u64 })?;
-        bear(Region::Heap(heap), geometry)
+        self.create(|geometry| {
+            if geometry.request.has_arena() {
+                return Ok(Region::Private(Memfd::create(geometry.total, geometry.fixed)?));
+            }
+            let needed = geometry.total as u64;
+            let heap = Heap::create(geometry.total)
+                .ok_or(CreateError::Memory { needed, available: isize::MAX as u64 })?;
+            Ok(Region::Heap(heap))
+        })
     }
 
-    fn lay_out(&self) -> Result<Geometry, CreateError> {
-        let Request { capacity, message_max, lines, .. } = self.request;
+    /// Where address space is short, a queue that was not asked to have a certain `max_bytes` has less.
+    fn create(
+        &self,
+        region: impl Fn(&Geometry) -> Result<Region, CreateError>,
+    ) -> Result<Queue, CreateError> {
+        let mut max_bytes = self.max_bytes.unwrap_or_else(default_max_bytes);
+        loop {
+            let geometry = self.lay_out(max_bytes)?;
+            let short = match region(&geometry) {
+                Ok(region) => return bear(region, &geometry),
+                Err(error @ (CreateError::AddressSpace { .. } | CreateError::FileSize { .. })) => {
+                    error
+                }
+                Err(error) => return Err(error),
+            };
+            let may_shrink = self.max_bytes.is_none() && geometry.request.has_arena();
+            if !may_shrink || max_bytes <= BYTES_MIN {
+                return Err(short);
+            }
+            max_bytes = (max_bytes / 2).max(BYTES_MIN);
+        }
+    }
+
+    /// What is asked for, with all defaults filled in.
+    fn request(&self, max_bytes: usize) -> Request {
+        let message_max = self.message_max.unwrap_or(max_bytes);
+        let whole = if message_max <= WHOLE_MAX { message_max } else { INLINE };
+        let inline_max = self.inline_max.unwrap_or(whole).min(message_max);
+        let capacity = match self.request.capacity {
+            usize::MAX => 0,
+            capacity => capacity,
+        };
+        Request { capacity, inline_max, message_max, max_bytes, ..self.request }
+    }
+
+    fn lay_out(&self, max_bytes: usize) -> Result<Geometry, CreateError> {
+        let request = self.request(max_bytes);
+        // 0 stands for unbounded from here on; asked for, it is out of range.
+        let capacity = if request.is_unbounded() { 1 } else { request.capacity };
+        let capacity = if self.request.capacity == 0 { 0 } else { capacity };
         let limits = [
             ("capacity", capacity, 1, CAPACITY_MAX),
-            ("message_max", message_max, 0, MESSAGE_MAX),
-            ("participants", lines, 1, LINES_MAX),
+            ("inline", self.inline_max.unwrap_or(0), 0, INLINE_MAX),
+            ("message_max", request.message_max, 0, BYTES_MAX),
+            ("max_bytes", max_bytes, BYTES_MIN, BYTES_MAX),
+            ("participants", request.lines, 1, LINES_MAX),
         ];
         for (option, given, min, max) in limits {
             if !(min..=max).contains(&given) {
@@ -125,15 +210,24 @@ impl Options {
             Ok(()) => Fences::Asymmetric,
             Err(_) => Fences::Full,
         });
-        self.request
-            .lay_out(fences)
-            .ok_or(CreateError::Memory { needed: u64::MAX, available: isize::MAX as u64 })
+        let unaddressable = CreateError::Memory { needed: u64::MAX, available: isize::MAX as u64 };
+        let geometry = request.lay_out(fences).ok_or(unaddressable)?;
+        if geometry.fixed > max_bytes && self.max_bytes.is_some() {
+            let [needed, available] = [geometry.fixed as u64, max_bytes as u64];
+            return Err(CreateError::Memory { needed, available });
+        }
+        Ok(geometry)
     }
+}
+
+/// As much as the machine has.
+fn default_max_bytes() -> usize {
+    usize::try_from(memory_total()).unwrap_or(BYTES_MAX).clamp(BYTES_MIN, BYTES_MAX)
 }
 
 /// Finishes a new segment: everything in it is zero, which is an empty ring, so that only the
 /// header is missing.
-fn bear(region: Region, geometry: Geometry) -> Result<Queue, CreateError> {
+fn bear(region: Region, geometry: &Geometry) -> Result<Queue, CreateError> {
     let uuid = random().map_err(|errno| CreateError::Os {
         call: "getrandom",
         what: "a segment's uuid".to_owned(),
@@ -150,7 +244,7 @@ fn bear(region: Region, geometry: Geometry) -> Result<Queue, CreateError> {
             source: std::io::Error::other(error),
         },
     })?;
-    header(base).bear(&geometry, uuid);
+    header(base).bear(geometry, uuid);
     Ok(Queue { shared: Arc::new(shared) })
 }
 

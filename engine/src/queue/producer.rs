@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::payloads::{Payloads, Place, relieved};
 use super::shared::Shared;
 use super::vigil::Vigil;
 use crate::error::{AttachError, PushError};
+use crate::layout::geometry::Request;
 use crate::registry::{Seat, Side};
-use crate::ring::{Attention, Hand, Pushed};
+use crate::ring::{Attention, Corrupt, Hand, Pushed, Ring, Role, payload};
 use crate::wait::clock::Deadline;
 use crate::wait::spin::{Spin, pause_for_room};
 
@@ -18,8 +20,11 @@ use crate::wait::spin::{Spin, pause_for_room};
 #[derive(Debug)]
 pub struct Producer {
     hand: Hand<'static>,
+    payloads: Payloads,
     spin: Spin,
     vigil: Vigil,
+    /// Where a loan for a slot is written.
+    pub(super) scratch: Vec<u8>,
     // Dropped before the segment it lies in.
     seat: Seat<'static>,
     shared: Arc<Shared>,
@@ -28,9 +33,17 @@ pub struct Producer {
 impl Producer {
     pub(super) fn attach(shared: Arc<Shared>) -> Result<Self, AttachError> {
         let ring = shared.ring();
-        let seat = shared.registry().join(ring, Side::Producer, ring.shape().producers)?;
-        let hand = ring.hand(seat.line());
-        Ok(Self { hand, spin: Spin::default(), vigil: Vigil::new(), seat, shared })
+        let producers = ring.shape().producers;
+        let seat = shared.registry().join(shared.estate(), Side::Producer, producers)?;
+        let mut hand = ring.hand(seat.line());
+        if let (Role::One, Some(segments), Some(arena)) =
+            (producers, shared.segments(), shared.arena())
+        {
+            let reach = segments.reach_of(arena, ring.segment_of_tail());
+            ring.begin_alone(&mut hand, reach);
+        }
+        let (payloads, spin) = (Payloads::default(), Spin::default());
+        Ok(Self { hand, payloads, spin, vigil: Vigil::new(), scratch: Vec::new(), seat, shared })
     }
 
     /// In a forked child: takes a place of its own, and leaves the parent's alone.
@@ -40,6 +53,11 @@ impl Producer {
         Ok(())
     }
 
+    #[inline(always)]
+    pub(super) fn ensure_own(&mut self) -> Result<(), PushError> {
+        if self.seat.is_own() { Ok(()) } else { self.attach_anew() }
+    }
+
     /// Puts `message` now, or says [`PushError::Full`]. Never blocks; lock-free with many
     /// producers, wait-free with one. Everybody sees the message when this returns.
     ///
@@ -47,43 +65,140 @@ impl Producer {
     /// [`PushError`]; the message was not put.
     #[inline]
     pub fn try_push(&mut self, message: &[u8]) -> Result<(), PushError> {
-        if !self.seat.is_own() {
-            self.attach_anew()?;
+        self.ensure_own()?;
+        if message.len() > self.shared.ring().shape().inline_max {
+            return self.push_placed(message, Deadline::NOW);
         }
-        try_push(&self.shared, &mut self.hand, &mut self.vigil, message)
+        self.put(|ring, hand| ring.push(hand, message))
     }
 
-    /// Puts `message`, waiting for a place as long as it takes.
+    /// Puts `message`, waiting for a place as long as it takes. Does not wait for memory.
     ///
     /// # Errors
     /// [`PushError`], but not [`PushError::Full`].
     #[inline]
     pub fn push(&mut self, message: &[u8]) -> Result<(), PushError> {
-        match self.try_push(message) {
-            Err(PushError::Full) => self.push_until(message, Deadline::NEVER),
-            done => done,
-        }
+        self.push_by(message, || Deadline::NEVER)
     }
 
-    /// Puts `message`, waiting for a place no longer than `timeout`.
+    /// Puts `message`, waiting for a place no longer than `timeout`. Does not wait for memory.
     ///
     /// # Errors
     /// [`PushError::Full`] after `timeout`, never earlier.
     pub fn push_timeout(&mut self, message: &[u8], timeout: Duration) -> Result<(), PushError> {
-        match self.try_push(message) {
-            Err(PushError::Full) if !timeout.is_zero() => {
-                self.push_until(message, Deadline::after(timeout))
+        if timeout.is_zero() {
+            return self.try_push(message);
+        }
+        self.push_by(message, || Deadline::after(timeout))
+    }
+
+    #[inline(always)]
+    fn push_by(
+        &mut self,
+        message: &[u8],
+        deadline: impl FnOnce() -> Deadline,
+    ) -> Result<(), PushError> {
+        self.ensure_own()?;
+        if message.len() > self.shared.ring().shape().inline_max {
+            return self.push_placed(message, deadline());
+        }
+        match self.put(|ring, hand| ring.push(hand, message)) {
+            Err(PushError::Full) => {
+                self.put_until(deadline(), |ring, hand| ring.push(hand, message))
             }
             done => done,
         }
     }
 
+    /// Puts what a loan has written to our own memory.
+    pub(super) fn push_scratch(&mut self, deadline: Deadline) -> Result<(), PushError> {
+        let scratch = std::mem::take(&mut self.scratch);
+        let done = match self.try_push(&scratch) {
+            Err(PushError::Full) if deadline != Deadline::NOW => {
+                self.put_until(deadline, |ring, hand| ring.push(hand, &scratch))
+            }
+            done => done,
+        };
+        self.scratch = scratch;
+        done
+    }
+
+    /// Bytes of the longest message in a slot.
+    pub(super) fn inline_max(&self) -> usize {
+        self.shared.ring().shape().inline_max
+    }
+
+    /// Lays a message that does not fit a slot into the arena, and puts where it is.
     #[cold]
-    fn push_until(&mut self, message: &[u8], deadline: Deadline) -> Result<(), PushError> {
-        let Self { shared, hand, spin, vigil, .. } = self;
+    fn push_placed(&mut self, message: &[u8], deadline: Deadline) -> Result<(), PushError> {
+        let place = self.place(message.len(), deadline)?;
+        // SAFETY: the place has as many bytes, and nobody else uses them before it is put.
+        unsafe { payload::copy_in(message, place.memory.as_ptr()) };
+        let done = self.put_place(place, deadline);
+        if done.is_err() {
+            self.abandon(place);
+        }
+        done
+    }
+
+    /// Memory for a message. A queue that looks full at once, and would be given up at once, is full:
+    /// that need not cost writing the message.
+    pub(super) fn place(&mut self, len: usize, deadline: Deadline) -> Result<Place, PushError> {
+        let Request { message_max: max, .. } = *self.shared.request();
+        if len > max {
+            return Err(PushError::TooLarge { len, max });
+        }
+        let ring = self.shared.ring();
+        if deadline == Deadline::NOW && !ring.has_places() && ring.is_quiet() {
+            return Err(PushError::Full);
+        }
+        self.payloads.place(&self.shared, &self.seat, len)
+    }
+
+    pub(super) fn put_place(&mut self, place: Place, deadline: Deadline) -> Result<(), PushError> {
+        let shared = Arc::clone(&self.shared);
+        let cover = |ticket| {
+            if let Some(arena) = shared.arena() {
+                arena.cover(place.block, ticket);
+            }
+        };
+        let reference = place.reference();
+        let push = |ring: &Ring<'static>, hand: &mut _| ring.push_reference(hand, reference, cover);
+        let done = match self.put(push) {
+            Err(PushError::Full) if deadline != Deadline::NOW => self.put_until(deadline, push),
+            done => done,
+        };
+        if done.is_ok() {
+            self.payloads.put(&self.shared, &self.seat, place);
+        }
+        done
+    }
+
+    /// What was placed will not be put.
+    pub(super) fn abandon(&mut self, place: Place) {
+        self.payloads.abandon(&self.shared, &self.seat, place);
+    }
+
+    /// Puts once.
+    #[inline(always)]
+    fn put(
+        &mut self,
+        push: impl Fn(&Ring<'static>, &mut Hand<'static>) -> Result<Pushed, Corrupt>,
+    ) -> Result<(), PushError> {
+        let Self { shared, hand, vigil, seat, .. } = self;
+        put(shared, hand, vigil, seat, push)
+    }
+
+    #[cold]
+    fn put_until(
+        &mut self,
+        deadline: Deadline,
+        push: impl Fn(&Ring<'static>, &mut Hand<'static>) -> Result<Pushed, Corrupt>,
+    ) -> Result<(), PushError> {
+        let Self { shared, hand, spin, vigil, seat, .. } = self;
         let ring = shared.ring();
         let pause = pause_for_room(ring.shape().capacity);
-        let attempt = || match try_push(shared, hand, vigil, message) {
+        let attempt = || match put(shared, hand, vigil, seat, &push) {
             Err(PushError::Full) => None,
             done => Some(done),
         };
@@ -93,28 +208,59 @@ impl Producer {
     }
 }
 
+impl Drop for Producer {
+    fn drop(&mut self) {
+        // A forked child has a copy of the handle, not the blocks.
+        if self.seat.is_own() {
+            self.payloads.close(&self.shared, &self.seat);
+        }
+    }
+}
+
 #[inline(always)]
-fn try_push(
+fn put(
     shared: &Shared,
     hand: &mut Hand<'static>,
     vigil: &mut Vigil,
-    message: &[u8],
+    seat: &Seat<'_>,
+    push: impl Fn(&Ring<'static>, &mut Hand<'static>) -> Result<Pushed, Corrupt>,
 ) -> Result<(), PushError> {
     let ring = shared.ring();
-    let max = ring.shape().message_max;
-    if message.len() > max {
-        return Err(PushError::TooLarge { len: message.len(), max });
-    }
-    match ring.push(hand, message) {
-        Ok(Pushed::Done { attention }) => {
-            if attention.has(Attention::ITEMS_WANTED | Attention::SKIPS) {
-                attend(shared, vigil, attention);
+    for _ in 0..MOVES_MAX {
+        match push(ring, hand) {
+            Ok(Pushed::Done { attention }) => {
+                if attention.has(Attention::ITEMS_WANTED | Attention::SKIPS) {
+                    attend(shared, vigil, attention);
+                }
+                return Ok(());
             }
-            Ok(())
+            Ok(Pushed::Full) => return Err(PushError::Full),
+            Ok(Pushed::Elsewhere { segment }) => move_to(shared, hand, seat, segment)?,
+            Err(_) => return Err(PushError::Corrupt),
         }
-        Ok(Pushed::Full) => Err(PushError::Full),
-        Err(_) => Err(PushError::Corrupt),
     }
+    Err(PushError::Corrupt)
+}
+
+/// No put meets this many segments that others have filled meanwhile.
+const MOVES_MAX: u32 = 1 << 20;
+
+/// The next ticket is of another segment: finds it, or installs it.
+#[cold]
+fn move_to(
+    shared: &Shared,
+    hand: &mut Hand<'static>,
+    seat: &Seat<'_>,
+    segment: u64,
+) -> Result<(), PushError> {
+    let (Some(segments), Some(arena)) = (shared.segments(), shared.arena()) else {
+        return Err(PushError::Corrupt);
+    };
+    let found = relieved(shared, seat, || segments.install(arena, segment, seat.at()))?;
+    if let Some(reach) = found {
+        hand.move_to(reach);
+    }
+    Ok(())
 }
 
 /// Somebody sleeps, or slots rest.

@@ -7,9 +7,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 
-use super::{attach_failed, create_failed, reserve};
+use super::{attach_failed, check_file_size, create_failed, reserve_fixed};
 use crate::error::{AttachError, CreateError};
 
 const WHAT: &str = "an anonymous segment";
@@ -22,17 +23,21 @@ pub(crate) struct Memfd {
 }
 
 impl Memfd {
-    /// A new one of `len` zeroed bytes, all of them reserved.
-    pub(crate) fn create(len: usize) -> Result<Self, CreateError> {
+    /// A new one of `len` zeroed bytes, the first `fixed` of them reserved.
+    pub(crate) fn create(len: usize, fixed: usize) -> Result<Self, CreateError> {
+        check_file_size(len)?;
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let fd = rustix::fs::memfd_create("shmq", flags)
             .map_err(|errno| create_failed("memfd_create", WHAT, errno))?;
         rustix::fs::ftruncate(&fd, len as u64)
             .map_err(|errno| create_failed("ftruncate", WHAT, errno))?;
-        reserve(fd.as_fd(), len, WHAT)?;
+        reserve_fixed(fd.as_fd(), fixed, WHAT)?;
         rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
             .map_err(|errno| create_failed("fcntl(F_ADD_SEALS)", WHAT, errno))?;
-        let base = map(fd.as_fd(), len).map_err(|errno| create_failed("mmap", WHAT, errno))?;
+        let base = map(fd.as_fd(), len).map_err(|errno| match errno {
+            Errno::NOMEM => CreateError::AddressSpace { needed: len as u64 },
+            errno => create_failed("mmap", WHAT, errno),
+        })?;
         Ok(Self { base, len, fd })
     }
 
@@ -44,7 +49,10 @@ impl Memfd {
         if !seals.contains(SealFlags::SHRINK) {
             return Err(AttachError::Unsealed);
         }
-        let base = map(fd.as_fd(), len).map_err(|errno| attach_failed("mmap", WHAT, errno))?;
+        let base = map(fd.as_fd(), len).map_err(|errno| match errno {
+            Errno::NOMEM => AttachError::AddressSpace { needed: len as u64 },
+            errno => attach_failed("mmap", WHAT, errno),
+        })?;
         Ok(Self { base, len, fd })
     }
 

@@ -1,5 +1,6 @@
 //! Where a queue's memory comes from. The protocol only borrows it.
 
+mod cgroup;
 mod heap;
 mod memfd;
 mod named;
@@ -7,6 +8,7 @@ mod named;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 
+use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 pub(crate) use heap::Heap;
@@ -23,7 +25,9 @@ pub(crate) enum Region {
     Memfd(Memfd),
     /// A named segment.
     Named(Named),
-    /// Memory of this process.
+    /// As `Memfd`, of this process alone.
+    Private(Memfd),
+    /// Memory of this process that is all there from the beginning.
     Heap(Heap),
 }
 
@@ -31,7 +35,7 @@ impl Region {
     /// The first byte.
     pub(crate) fn base(&self) -> NonNull<u8> {
         match self {
-            Self::Memfd(memfd) => memfd.base(),
+            Self::Memfd(memfd) | Self::Private(memfd) => memfd.base(),
             Self::Named(named) => named.base(),
             Self::Heap(heap) => heap.base(),
         }
@@ -40,7 +44,7 @@ impl Region {
     /// How many bytes there are.
     pub(crate) fn len(&self) -> usize {
         match self {
-            Self::Memfd(memfd) => memfd.len(),
+            Self::Memfd(memfd) | Self::Private(memfd) => memfd.len(),
             Self::Named(named) => named.len(),
             Self::Heap(heap) => heap.len(),
         }
@@ -50,8 +54,42 @@ impl Region {
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Memfd(memfd) => Some(memfd.fd()),
-            Self::Named(_) | Self::Heap(_) => None,
+            Self::Named(_) | Self::Private(_) | Self::Heap(_) => None,
         }
+    }
+
+    /// The file it is a mapping of.
+    fn file(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Memfd(memfd) | Self::Private(memfd) => Some(memfd.fd()),
+            Self::Named(named) => Some(named.fd()),
+            Self::Heap(_) => None,
+        }
+    }
+
+    /// Bytes of memory that its pages take; all of it, if that cannot be learned.
+    pub(crate) fn resident(&self) -> u64 {
+        let stat = self.file().and_then(|fd| rustix::fs::fstat(fd).ok());
+        stat.map_or(self.len() as u64, |stat| stat.st_blocks.cast_unsigned() * 512)
+    }
+
+    /// Reserves pages in the sparse part.
+    pub(crate) fn reserve(&self, at: usize, bytes: usize) -> rustix::io::Result<()> {
+        let Some(fd) = self.file() else { return Ok(()) };
+        allocate(fd, FallocateFlags::KEEP_SIZE, at, bytes)
+    }
+
+    /// Gives the pages in that range back.
+    pub(crate) fn release(&self, at: usize, bytes: usize) {
+        let Some(fd) = self.file() else { return };
+        // The kernel has no reason to refuse; if it does, the memory stays.
+        _ = allocate(fd, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, at, bytes);
+    }
+
+    /// Reads the file at an offset, past the mapping.
+    pub(crate) fn read_file(&self, at: usize, out: &mut [u8]) -> bool {
+        let Some(fd) = self.file() else { return false };
+        rustix::io::pread(fd, &mut *out, at as u64).is_ok_and(|read| read == out.len())
     }
 }
 
@@ -69,30 +107,63 @@ fn attach_failed(call: &'static str, what: &str, errno: Errno) -> AttachError {
 }
 
 /// Reserves pages now, so that a full file system is an error here and not a SIGBUS later.
-fn reserve(fd: BorrowedFd<'_>, bytes: usize, what: &str) -> Result<(), CreateError> {
+fn reserve_fixed(fd: BorrowedFd<'_>, bytes: usize, what: &str) -> Result<(), CreateError> {
     let needed = bytes as u64;
     // The kernel would rather kill somebody than refuse pages of an unlimited file system.
     let available = memory_available();
     if needed > available {
         return Err(CreateError::Memory { needed, available });
     }
+    allocate(fd, FallocateFlags::empty(), 0, bytes).map_err(|errno| match errno {
+        Errno::NOSPC | Errno::NOMEM | Errno::FBIG => {
+            let left = rustix::fs::fstatvfs(fd).map_or(0, |stat| stat.f_bavail * stat.f_frsize);
+            CreateError::Memory { needed, available: left.min(available) }
+        }
+        errno => create_failed("fallocate", what, errno),
+    })
+}
+
+fn allocate(
+    fd: BorrowedFd<'_>,
+    how: FallocateFlags,
+    at: usize,
+    bytes: usize,
+) -> rustix::io::Result<()> {
     loop {
-        match rustix::fs::fallocate(fd, rustix::fs::FallocateFlags::empty(), 0, needed) {
-            Ok(()) => return Ok(()),
+        match rustix::fs::fallocate(fd, how, at as u64, bytes as u64) {
             Err(Errno::INTR) => {}
-            Err(Errno::NOSPC | Errno::NOMEM | Errno::FBIG) => {
-                let left = rustix::fs::fstatvfs(fd).map_or(0, |stat| stat.f_bavail * stat.f_frsize);
-                return Err(CreateError::Memory { needed, available: left.min(available) });
-            }
-            Err(errno) => return Err(create_failed("fallocate", what, errno)),
+            done => return done,
         }
     }
 }
 
-/// `MemAvailable` of the system, in bytes; everything if it cannot be learned.
-fn memory_available() -> u64 {
+/// A file beyond RLIMIT_FSIZE would be a SIGXFSZ.
+fn check_file_size(bytes: usize) -> Result<(), CreateError> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+    match limit {
+        Some(limit) if bytes as u64 > limit => {
+            Err(CreateError::FileSize { needed: bytes as u64, limit })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Memory that can be had without anybody being killed, in bytes: of the system, and of our control
+/// group; everything if it cannot be learned.
+pub(crate) fn memory_available() -> u64 {
+    system_available().min(cgroup::available())
+}
+
+/// `MemAvailable` of the system.
+fn system_available() -> u64 {
     let Ok(text) = std::fs::read_to_string("/proc/meminfo") else { return u64::MAX };
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
     let kib = line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
     kib.map_or(u64::MAX, |kib| kib.saturating_mul(1024))
+}
+
+/// All memory of the machine, in bytes.
+pub(crate) fn memory_total() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram.saturating_mul(u64::from(info.mem_unit).max(1))
 }

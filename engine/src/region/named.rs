@@ -6,7 +6,7 @@
 //! refused. What stays open: a peer of the same user can truncate a named segment, which is a
 //! SIGBUS for the others. Anonymous segments are sealed against that.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::shm;
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
-use super::{attach_failed, create_failed, reserve};
+use super::{attach_failed, check_file_size, create_failed, reserve_fixed};
 use crate::error::{AttachError, CreateError};
 use crate::lineage::Lineage;
 
@@ -25,6 +25,8 @@ const BIRTH_MAX: Duration = Duration::from_millis(500);
 
 pub(crate) struct Named {
     shmem: Shmem,
+    /// Of the same object: the crate keeps its own to itself.
+    fd: OwnedFd,
     name: String,
     /// The creator's: which object the name stood for, and who created it.
     owned: Option<(Identity, Lineage)>,
@@ -43,13 +45,18 @@ impl std::fmt::Debug for Named {
 }
 
 impl Named {
-    /// A new segment of `len` zeroed bytes, all of them reserved. Dropping it removes the name.
-    pub(crate) fn create(name: &str, len: usize) -> Result<Self, CreateError> {
+    /// A new segment of `len` zeroed bytes, the first `fixed` of them reserved. Dropping it removes
+    /// the name.
+    pub(crate) fn create(name: &str, len: usize, fixed: usize) -> Result<Self, CreateError> {
+        check_file_size(len)?;
         let id = object(name);
         let mut shmem = match ShmemConf::new().os_id(&id).size(len).create() {
             Ok(shmem) => shmem,
             Err(ShmemError::MappingIdExists) => {
                 return Err(CreateError::Exists { name: name.to_owned() });
+            }
+            Err(ShmemError::MapCreateFailed(_)) => {
+                return Err(CreateError::AddressSpace { needed: len as u64 });
             }
             Err(error) => return Err(create_failed("shm_open", name, errno_of(&error))),
         };
@@ -57,12 +64,13 @@ impl Named {
         shmem.set_owner(false);
         let reserved = open_fd(&id).map_err(|errno| create_failed("shm_open", name, errno));
         let identity = reserved.and_then(|(fd, stat)| {
-            reserve(fd.as_fd(), len, name)?;
-            Ok(identity(&stat))
+            reserve_fixed(fd.as_fd(), fixed, name)?;
+            Ok((fd, identity(&stat)))
         });
         match identity {
-            Ok(identity) => {
-                Ok(Self { shmem, name: name.to_owned(), owned: Some((identity, Lineage::own())) })
+            Ok((fd, identity)) => {
+                let owned = Some((identity, Lineage::own()));
+                Ok(Self { shmem, fd, name: name.to_owned(), owned })
             }
             Err(error) => {
                 _ = shm::unlink(&id);
@@ -95,7 +103,7 @@ impl Named {
 
     fn try_open(name: &str, least: usize) -> Result<Self, AttachError> {
         let id = object(name);
-        let (_fd, stat) = open_fd(&id).map_err(|errno| match errno {
+        let (fd, stat) = open_fd(&id).map_err(|errno| match errno {
             Errno::NOENT => AttachError::NotFound { name: name.to_owned() },
             errno => attach_failed("shm_open", name, errno),
         })?;
@@ -106,11 +114,14 @@ impl Named {
         usable_len(stat.st_size, least)?;
         let shmem = ShmemConf::new().os_id(&id).open().map_err(|error| match error {
             ShmemError::MapSizeZero => AttachError::Empty,
+            ShmemError::MapOpenFailed(_) => {
+                AttachError::AddressSpace { needed: stat.st_size.cast_unsigned() }
+            }
             error => attach_failed("shm_open", name, errno_of(&error)),
         })?;
         // The name may have changed hands between the two: what counts is what was mapped.
         usable_len(i64::try_from(shmem.len()).unwrap_or(i64::MAX), least)?;
-        Ok(Self { shmem, name: name.to_owned(), owned: None })
+        Ok(Self { shmem, fd, name: name.to_owned(), owned: None })
     }
 
     pub(crate) fn base(&self) -> NonNull<u8> {
@@ -120,6 +131,10 @@ impl Named {
 
     pub(crate) fn len(&self) -> usize {
         self.shmem.len()
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

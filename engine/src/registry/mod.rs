@@ -1,21 +1,23 @@
 //! Who is attached: lines of the header, each occupied by a word that says by whom.
 //!
 //! Everything about an occupant is in that one word, `{started, world, side, pid}`. So to attach is
-//! one CAS from 0, to detach one CAS to 0, and to vacate the line of a dead participant one CAS from
-//! *its* word to 0: there is no state between, in which a participant could be killed and leave
-//! something that nobody can judge. A dead one's word never comes back, so whoever vacates late
-//! vacates nothing.
+//! one CAS from 0, to detach one CAS to 0, and to inherit the line of a dead participant one CAS from
+//! *its* word to the heir's: there is no state between, in which a participant could be killed and
+//! leave something that nobody can judge. A dead one's word never comes back, so whoever inherits late
+//! inherits nothing.
 //!
-//! What the dead one's line announced keeps its slot resting; once the line is vacant it no longer
-//! does, and a sweep of the marks, by anybody, makes the slot usable ([`Ring::sweep`]).
+//! The heir settles what the line names (an announced ticket, a held message, blocks), and vacates it.
+//! Killed meanwhile, it is a dead occupant itself, for the next heir. What that leaves unused (slots,
+//! blocks), a sweep by anybody gives back.
 
 mod identity;
 
+use crate::arena::Arena;
 use crate::error::AttachError;
 use crate::layout::cells::Line;
 use crate::layout::geometry::WORLDS;
 use crate::lineage::Lineage;
-use crate::order::{LOST, OCCUPANT, OCCUPY};
+use crate::order::{ANNOUNCE, LOST, OCCUPANT, OCCUPY};
 use crate::ring::{Ring, Role};
 use crate::sync::Word;
 use crate::sync::fence::{self, Fences};
@@ -83,12 +85,33 @@ pub struct Recovered {
     pub participants: usize,
     /// Slots that rested and can be used again.
     pub slots: usize,
+    /// Blocks of memory that were nobody's.
+    pub blocks: usize,
+}
+
+/// Where participants may have left something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Estate<'m> {
+    pub(crate) ring: &'m Ring<'m>,
+    pub(crate) arena: Option<&'m Arena<'m>>,
+}
+
+impl Estate<'_> {
+    /// By who has inherited the line.
+    fn settle(self, at: usize, line: &Line) {
+        self.ring.settle(line);
+        if let Some(arena) = self.arena {
+            arena.inherit(at);
+        }
+    }
 }
 
 /// A line that is ours until dropped.
 #[derive(Debug)]
 pub(crate) struct Seat<'m> {
     line: &'m Line,
+    /// Which line that is.
+    at: usize,
     occupant: Occupant,
     /// The role word that we hold, if the side is exclusive.
     sole: Option<&'m Word>,
@@ -99,51 +122,72 @@ impl<'m> Registry<'m> {
     /// Takes a line, and the side if that is exclusive.
     pub(crate) fn join(
         self,
-        ring: &Ring<'_>,
+        estate: Estate<'_>,
         side: Side,
         role: Role,
     ) -> Result<Seat<'m>, AttachError> {
-        if ring.shape().fences == Fences::Asymmetric {
+        if estate.ring.shape().fences == Fences::Asymmetric {
             // Before the first light fence of this process, which may be a forked child.
             fence::register().map_err(|errno| AttachError::Membarrier { source: errno.into() })?;
         }
-        let occupant = Occupant::new(Identity::own(), self.own_place(), side);
+        let occupant = self.own_occupant(side);
         // Whoever vacated the lines of the dead, we or another: look again.
-        let line = self.occupy(occupant).or_else(|| {
-            self.recover(ring);
+        let at = self.occupy(occupant).or_else(|| {
+            self.recover(estate);
             self.occupy(occupant)
         });
-        let line = line.ok_or(AttachError::Crowded { lines: self.lines.len() })?;
-        let mut seat = Seat { line, occupant, sole: None, lineage: Lineage::own() };
-        ring.settle(line);
+        let at = at.ok_or(AttachError::Crowded { lines: self.lines.len() })?;
+        let line = &self.lines[at];
+        let mut seat = Seat { line, at, occupant, sole: None, lineage: Lineage::own() };
         if role == Role::One {
             let predecessor = seat.exclude_others(self, side)?;
             if predecessor.is_some() {
-                self.recover(ring);
+                self.recover(estate);
             }
         }
         Ok(seat)
     }
 
     /// Gives back what dead participants held, as far as that can be known. Says what it was.
-    pub(crate) fn recover(self, ring: &Ring<'_>) -> Recovered {
-        let participants = self.reap(|_| true);
-        Recovered { participants, slots: ring.sweep() }
+    pub(crate) fn recover(self, estate: Estate<'_>) -> Recovered {
+        let participants = self.reap(estate, |_| true);
+        let slots = estate.ring.sweep();
+        let blocks = estate.arena.map_or(0, |arena| self.visit(|line| arena.sweep(line)));
+        Recovered { participants, slots, blocks }
     }
 
-    /// Vacates the lines of the dead among those that `concerns` us. Says how many.
+    /// Does something from a line that is ours meanwhile; nothing, if none is vacant.
+    fn visit(self, work: impl FnOnce(usize) -> usize) -> usize {
+        let visitor = self.own_occupant(Side::Consumer);
+        let Some(at) = self.occupy(visitor) else { return 0 };
+        let done = work(at);
+        self.lines[at].vacate(visitor.0);
+        done
+    }
+
+    /// Settles and vacates the lines of the dead among those that `concerns` us. Says how many.
     ///
     /// Reads /proc for each such line: for rare occasions.
-    pub(crate) fn reap(self, concerns: impl Fn(&Line) -> bool) -> usize {
+    pub(crate) fn reap(self, estate: Estate<'_>, concerns: impl Fn(&Line) -> bool) -> usize {
         let world = own_world();
-        let dead = |line: &&Line| {
+        let settled = |&(at, line): &(usize, &Line)| {
             let occupant = Occupant(line.occupant());
-            occupant.0 != 0
-                && concerns(line)
-                && self.is_dead(occupant, world)
-                && line.vacate(occupant.0)
+            if occupant.0 == 0 || !concerns(line) || !self.is_dead(occupant, world) {
+                return false;
+            }
+            let heir = self.own_occupant(Side::Consumer);
+            let ours = line.inherit(occupant.0, heir.0);
+            if ours {
+                estate.settle(at, line);
+                line.vacate(heir.0);
+            }
+            ours
         };
-        self.lines.iter().filter(dead).count()
+        self.lines.iter().enumerate().filter(settled).count()
+    }
+
+    fn own_occupant(self, side: Side) -> Occupant {
+        Occupant::new(Identity::own(), self.own_place(), side)
     }
 
     /// The lines that are taken, by the living or the dead.
@@ -151,8 +195,8 @@ impl<'m> Registry<'m> {
         self.lines.iter().filter(|line| line.is_occupied()).count()
     }
 
-    fn occupy(self, occupant: Occupant) -> Option<&'m Line> {
-        self.lines.iter().find(|line| !line.is_occupied() && line.occupy(occupant.0))
+    fn occupy(self, occupant: Occupant) -> Option<usize> {
+        self.lines.iter().position(|line| !line.is_occupied() && line.occupy(occupant.0))
     }
 
     /// Is that participant certainly gone, as far as one can judge from `world`, which is ours?
@@ -184,6 +228,11 @@ impl<'m> Registry<'m> {
 impl<'m> Seat<'m> {
     pub(crate) fn line(&self) -> &'m Line {
         self.line
+    }
+
+    /// Which line it is.
+    pub(crate) fn at(&self) -> usize {
+        self.at
     }
 
     /// Are we the process that took it, and not a forked child of that?
@@ -223,6 +272,7 @@ impl Drop for Seat<'_> {
         if let Some(sole) = self.sole {
             _ = sole.compare_exchange(self.occupant.0, 0, OCCUPY, LOST);
         }
+        self.line.pin.store(0, ANNOUNCE);
         self.line.vacate(self.occupant.0);
     }
 }

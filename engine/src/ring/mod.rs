@@ -45,18 +45,19 @@ pub(crate) mod mark;
 mod pass;
 pub(crate) mod payload;
 mod put;
+mod reach;
 mod take;
 
 pub use mark::Attention;
 pub use pass::Stalled;
-pub use put::{Claimed, Hand, Outcome, Pushed};
-pub use take::Taken;
+pub use put::{Claim, Claimed, Hand, Outcome, Pushed};
+pub use reach::{Grip, Reach};
+pub use take::{Reference, Taken};
 
 use crate::layout::cells::{Control, Line, Mark};
-use crate::order::{ATTENTION, ATTENTION_FENCED, HEAD, LOST, MARK, QUIET, RAISE, SEEN, TAIL};
+use crate::order::{ATTENTION, ATTENTION_FENCED, HEAD, LOST, QUIET, RAISE, TAIL};
 use crate::sync::Word;
 use crate::sync::fence::Fences;
-use mark::Marked;
 
 /// How many participants may use one side of a queue at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,12 +77,15 @@ pub(crate) const SLOT_HEAD: usize = 2;
 pub struct Shape {
     /// Messages the queue holds, at least 1.
     pub capacity: u64,
-    /// Slots: a power of two, at least `capacity`, plus a spare for every producer line if many.
+    /// Slots: a power of two, at least `capacity`, plus a spare for every producer line if many. Of a
+    /// growing ring: slots of one segment.
     pub slots: u64,
     /// Words from one slot to the next.
     pub stride: usize,
-    /// Bytes of the longest message.
-    pub message_max: usize,
+    /// Bytes of the longest message that lies in a slot.
+    pub inline_max: usize,
+    /// Does the ring grow, segment by segment?
+    pub growing: bool,
     /// Who may push.
     pub producers: Role,
     /// Who may pop.
@@ -108,8 +112,8 @@ const TICKET_MAX: u64 = (1 << 61) - 1;
 pub struct Ring<'m> {
     control: &'m Control,
     lines: &'m [Line],
-    marks: &'m [Mark],
-    words: &'m [Word],
+    /// All slots there are; of a growing ring, none.
+    whole: Reach<'m>,
     shape: Shape,
 }
 
@@ -122,20 +126,25 @@ impl<'m> Ring<'m> {
         words: &'m [Word],
         shape: Shape,
     ) -> Option<Self> {
-        let slots = usize::try_from(shape.slots).ok()?;
         let payload = shape.stride.checked_sub(SLOT_HEAD)?.checked_mul(payload::WORD)?;
-        let fits = shape.capacity >= 1
-            && shape.slots.is_power_of_two()
-            && shape.capacity <= shape.slots
-            && shape.message_max <= payload
-            && marks.len() == slots
-            && words.len() == slots.checked_mul(shape.stride)?;
-        if fits { Some(Self { control, lines, marks, words, shape }) } else { None }
+        let fits = shape.capacity >= 1 && shape.inline_max <= payload;
+        let whole = if shape.growing {
+            Reach::nothing()
+        } else {
+            Reach::of(marks, words, &shape, 0, u64::MAX)?
+        };
+        let fits = fits && (shape.growing || shape.capacity <= shape.slots);
+        fits.then_some(Self { control, lines, whole, shape })
     }
 
     /// The geometry.
     pub fn shape(&self) -> &Shape {
         &self.shape
+    }
+
+    /// The next ticket to take: where it is kept.
+    pub fn head(&self) -> &'m Word {
+        &self.control.head
     }
 
     /// Messages in the queue, puts in progress included: exact at some instant of the call.
@@ -157,7 +166,9 @@ impl<'m> Ring<'m> {
     /// and moving `tail` leaves that one short.)
     fn between(&self, head: u64, tail: u64) -> u64 {
         let used = tail.saturating_sub(head);
-        let passed = if self.is_quiet() { 0 } else { self.passed_over(head, tail) };
+        // In a growing ring `head` moves past whatever is passed over.
+        let exact = self.shape.growing || self.is_quiet();
+        let passed = if exact { 0 } else { self.passed_over(head, tail) };
         (used - passed).min(self.shape.capacity)
     }
 
@@ -170,7 +181,7 @@ impl<'m> Ring<'m> {
     }
 
     fn is_over(&self, ticket: u64) -> bool {
-        let marked = self.marked(ticket);
+        let marked = self.whole.marked(ticket);
         marked.ticket == ticket && marked.is_over()
     }
 
@@ -179,48 +190,9 @@ impl<'m> Ring<'m> {
         self.len() == 0
     }
 
-    fn slot_of(&self, ticket: u64) -> usize {
-        (ticket & (self.shape.slots - 1)) as usize
-    }
-
-    fn mark(&self, ticket: u64) -> &'m Mark {
-        // SAFETY: `slot_of` is below `slots`, which is the number of marks (Ring::new).
-        unsafe { self.marks.get_unchecked(self.slot_of(ticket)) }
-    }
-
-    #[inline(always)]
-    fn slot(&self, ticket: u64) -> &'m [Word] {
-        let first = self.slot_of(ticket) * self.shape.stride;
-        // SAFETY: `slot_of` is below `slots`, and there are `slots * stride` words (Ring::new).
-        unsafe { self.words.get_unchecked(first..first + self.shape.stride) }
-    }
-
-    #[inline(always)]
-    fn seq(&self, ticket: u64) -> &'m Word {
-        // SAFETY: a slot has at least SLOT_HEAD words (Ring::new).
-        unsafe { self.slot(ticket).get_unchecked(0) }
-    }
-
-    #[inline(always)]
-    fn length(&self, ticket: u64) -> &'m Word {
-        // SAFETY: a slot has at least SLOT_HEAD words (Ring::new).
-        unsafe { self.slot(ticket).get_unchecked(1) }
-    }
-
-    #[inline(always)]
-    fn payload(&self, ticket: u64) -> &'m [Word] {
-        // SAFETY: a slot has at least SLOT_HEAD words (Ring::new).
-        unsafe { self.slot(ticket).get_unchecked(SLOT_HEAD..) }
-    }
-
-    /// Is the message of `ticket`, or of a later lap of its slot, published?
-    #[inline(always)]
-    fn is_published(&self, ticket: u64) -> bool {
-        self.seq(ticket).load(SEEN) > ticket
-    }
-
-    fn marked(&self, ticket: u64) -> Marked {
-        Marked::unpack(self.mark(ticket).state.load(MARK))
+    /// The segment of `ticket`, in a growing ring.
+    pub fn segment_of(&self, ticket: u64) -> u64 {
+        ticket / self.shape.slots
     }
 
     /// Is nothing passed over, or being passed over, that anybody must look at?

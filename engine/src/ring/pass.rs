@@ -1,8 +1,9 @@
 //! Passing over a ticket that is not published in time, and making its slot usable again.
 
 use super::mark::{Attention, Marked, State};
+use super::reach::{Grip, Reach};
 use super::{RESTARTS_MAX, Ring};
-use crate::layout::cells::Line;
+use crate::layout::cells::{Line, Mark};
 use crate::order::{ANNOUNCE, BASE, HEAD, LOST, MARK, REMARK, SCAN};
 use crate::sync::fence::{self, Refused};
 use crate::sync::step;
@@ -16,16 +17,35 @@ pub struct Stalled {
 impl Ring<'_> {
     /// Has the ticket been published since?
     #[inline]
-    pub fn is_back(&self, stalled: Stalled) -> bool {
-        self.is_published(stalled.ticket)
+    pub fn is_back(&self, grip: &Grip<'_>, stalled: Stalled) -> bool {
+        let reach = grip.reach();
+        reach.covers(stalled.ticket) && reach.is_published(stalled.ticket)
     }
 
     /// Passes the ticket over, unless it is published first. Anybody may do it, any number may do
     /// it at once, and any of them may stop anywhere.
     #[cold]
-    pub fn pass(&self, stalled: Stalled) -> Result<(), Refused> {
+    pub fn pass(&self, grip: &Grip<'_>, stalled: Stalled) -> Result<(), Refused> {
         let ticket = stalled.ticket;
-        let mark = self.mark(ticket);
+        let reach = grip.reach();
+        if !reach.covers(ticket) {
+            return Ok(());
+        }
+        if !self.shape.growing {
+            return self.decide(reach, ticket);
+        }
+        // Who quiets looks for announced tickets there, not at marks.
+        if step("announce-passing") {
+            grip.line.announced.store(ticket + 1, ANNOUNCE);
+        }
+        let done = self.decide(reach, ticket);
+        grip.line.announced.store(0, ANNOUNCE);
+        self.sweep();
+        done
+    }
+
+    fn decide(&self, reach: Reach<'_>, ticket: u64) -> Result<(), Refused> {
+        let mark = reach.mark(ticket);
         for _ in 0..RESTARTS_MAX {
             let seen = mark.state.load(MARK);
             let marked = Marked::unpack(seen);
@@ -35,14 +55,14 @@ impl Ring<'_> {
             let ours = marked.ticket == ticket && marked.state != State::Unset;
             if ours {
                 match marked.state {
-                    State::Requested => return self.finish(ticket),
+                    State::Requested => return self.finish(reach, ticket),
                     State::Passed | State::Released => _ = self.advance(ticket),
                     State::Kept | State::Unset => {}
                 }
                 return Ok(());
             }
             // An earlier writer is still in the slot: its later tickets cannot be published.
-            let unusable = marked.state == State::Passed;
+            let unusable = marked.state == State::Passed && !self.shape.growing;
             let state = if unusable { State::Passed } else { State::Requested };
             let wish = Marked { ticket, state }.pack();
             if mark.state.compare_exchange(seen, wish, REMARK, LOST).is_ok() {
@@ -50,15 +70,15 @@ impl Ring<'_> {
                     self.advance(ticket);
                     return Ok(());
                 }
-                return self.finish(ticket);
+                return self.finish(reach, ticket);
             }
         }
         Ok(())
     }
 
     /// Decides an open request, ours or another's.
-    fn finish(&self, ticket: u64) -> Result<(), Refused> {
-        let mark = self.mark(ticket);
+    fn finish(&self, reach: Reach<'_>, ticket: u64) -> Result<(), Refused> {
+        let mark = reach.mark(ticket);
         let requested = Marked { ticket, state: State::Requested }.pack();
         if step("raise") {
             self.raise(Attention::SKIPS);
@@ -66,12 +86,12 @@ impl Ring<'_> {
         // Pairs with the light fences in publish and take: attention and mark before seq.
         fence::heavy(self.shape.fences)?;
         // Also a later lap's seq: a request that comes late must not end in PASSED.
-        if self.is_published(ticket) {
+        if reach.is_published(ticket) {
             let kept = Marked { ticket, state: State::Kept }.pack();
             _ = mark.state.compare_exchange(requested, kept, REMARK, LOST);
             return Ok(());
         }
-        self.begin_period(ticket);
+        begin_period(mark, ticket);
         let passed = Marked { ticket, state: State::Passed }.pack();
         let now = match mark.state.compare_exchange(requested, passed, REMARK, LOST) {
             Ok(_) => passed,
@@ -84,24 +104,12 @@ impl Ring<'_> {
         Ok(())
     }
 
-    /// Remembers where the slot's unusable period begins, before it does.
-    fn begin_period(&self, ticket: u64) {
-        let base = &self.mark(ticket).base;
-        let mut seen = base.load(BASE);
-        while seen < ticket {
-            match base.compare_exchange(seen, ticket, BASE, LOST) {
-                Ok(_) => return,
-                Err(now) => seen = now,
-            }
-        }
-    }
-
     /// Makes the slot of `ticket` usable again if no announced ticket may still be stored there.
     /// Called by whoever has withdrawn such an announcement, or sweeps. True if it was this call that
     /// did it.
     #[cold]
     pub(crate) fn release(&self, ticket: u64) -> bool {
-        let mark = self.mark(ticket);
+        let mark = self.whole.mark(ticket);
         for _ in 0..RESTARTS_MAX {
             let seen = mark.state.load(MARK);
             let marked = Marked::unpack(seen);
@@ -124,27 +132,25 @@ impl Ring<'_> {
         false
     }
 
-    /// Does a participant announce a ticket of this slot between `base` and `last`? What stands in a
-    /// line that nobody occupies was announced by a dead one, who stores no more.
+    /// Does a participant announce a ticket of this slot between `base` and `last`?
     fn is_announced(&self, base: u64, last: u64) -> bool {
         self.lines.iter().any(|line| {
             let announced = line.announced.load(SCAN);
             let Some(ticket) = announced.checked_sub(1) else { return false };
-            let here =
-                base <= ticket && ticket <= last && self.slot_of(ticket) == self.slot_of(last);
-            here && (line.is_occupied() || !step("vacant"))
+            base <= ticket && ticket <= last && self.whole.is_one_slot(ticket, last)
         })
     }
 
-    /// By a new occupant of `line`: withdraws what a dead predecessor announced there. Since the line
-    /// is occupied again it counts again, and somebody may have left a slot resting for it.
+    /// By who has inherited `line` from a dead participant: withdraws what that announced, held and
+    /// looked at.
     pub fn settle(&self, line: &Line) {
-        if line.is_announcing() {
+        if step("settle-line") {
             line.announced.store(0, ANNOUNCE);
-            // Pairs with the heavy fence in release, as in withdraw.
-            fence::light(self.shape.fences);
-            self.sweep();
         }
+        line.held.store(0, ANNOUNCE);
+        line.pin.store(0, ANNOUNCE);
+        // Pairs with the heavy fence in release, as in withdraw.
+        fence::light(self.shape.fences);
     }
 
     /// Releases every slot that nobody can store into any more, and quiets attention if it can.
@@ -155,7 +161,11 @@ impl Ring<'_> {
         if self.is_quiet() {
             return 0;
         }
-        let resting = self.marks.iter().filter_map(|mark| {
+        if self.shape.growing {
+            self.quiet_growing();
+            return 0;
+        }
+        let resting = self.whole.marks().filter_map(|mark| {
             let marked = Marked::unpack(mark.state.load(MARK));
             (marked.state == State::Passed).then_some(marked.ticket)
         });
@@ -172,13 +182,42 @@ impl Ring<'_> {
             return;
         }
         let head = self.control.head.load(HEAD);
-        let calm = self.marks.iter().all(|mark| {
+        let calm = self.whole.marks().all(|mark| {
             let marked = Marked::unpack(mark.state.load(MARK));
             let ahead = marked.ticket >= head && marked.state != State::Unset;
             marked.state != State::Passed && (!ahead || !step("quiet-head"))
         });
         if calm {
             self.lower(Attention::SKIPS, seen);
+        }
+    }
+
+    /// In a growing ring `head` is moved past a passed ticket at once, and a segment is not used again
+    /// while somebody may write there: so what needs attention is only who is at a ticket that is not
+    /// beyond `head`. A late writer has to notice that it was passed over, a passer has decided
+    /// nothing yet. What dead ones leave behind is harmless: a message published by one after it was
+    /// passed over is nobody else's, and it is taken or not.
+    fn quiet_growing(&self) {
+        let seen = self.attention();
+        let head = self.control.head.load(HEAD);
+        let is_calm = |line: &Line| match line.announced.load(SCAN) {
+            0 => true,
+            announced => announced > head + 1 || !step("quiet-announced"),
+        };
+        if seen.has(Attention::SKIPS) && self.lines.iter().all(is_calm) {
+            self.lower(Attention::SKIPS, seen);
+        }
+    }
+}
+
+/// Remembers where a slot's unusable period begins, before it does.
+fn begin_period(mark: &Mark, ticket: u64) {
+    let base = &mark.base;
+    let mut seen = base.load(BASE);
+    while seen < ticket {
+        match base.compare_exchange(seen, ticket, BASE, LOST) {
+            Ok(_) => return,
+            Err(now) => seen = now,
         }
     }
 }

@@ -110,6 +110,42 @@ pub(crate) unsafe fn load(words: &[Word], out: &mut [u8]) {
     }
 }
 
+/// Copies `bytes` to memory that another process might, against all rules, read or write meanwhile.
+///
+/// # Safety
+/// `to` is valid for writes of as many bytes, which do not overlap `bytes`.
+pub(crate) unsafe fn copy_in(bytes: &[u8], to: *mut u8) {
+    // SAFETY: valid for the length (contract).
+    unsafe { string_copy(bytes.as_ptr(), to, bytes.len()) };
+}
+
+/// Fills `out` from such memory.
+///
+/// # Safety
+/// `from` is valid for reads of as many bytes, which do not overlap `out`.
+pub(crate) unsafe fn copy_out(from: *const u8, out: &mut [u8]) {
+    // SAFETY: valid for the length (contract).
+    unsafe { string_copy(from, out.as_mut_ptr(), out.len()) };
+}
+
+/// Elsewhere: bytes, one after the other, by accesses that may be raced.
+///
+/// # Safety
+/// `from` and `to` are valid for `len` bytes and do not overlap; one of them may be raced.
+#[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
+unsafe fn string_copy(from: *const u8, to: *mut u8, len: usize) {
+    for at in 0..len {
+        // SAFETY: within the length (contract).
+        let from = unsafe { from.add(at) };
+        // SAFETY: as above.
+        let to = unsafe { to.add(at) };
+        // SAFETY: as above; a volatile access is left as it is.
+        let byte = unsafe { from.read_volatile() };
+        // SAFETY: as above.
+        unsafe { to.write_volatile(byte) };
+    }
+}
+
 /// `rep movsb`. Its stores are ordered before a later discrete store (the publishing `seq`), its
 /// loads before a later locked operation (the taking CAS).
 ///

@@ -1,18 +1,21 @@
 //! Claim and publish.
 
 use super::mark::{Attention, Marked, State};
+use super::reach::Reach;
+use super::take::Reference;
 use super::{Corrupt, RESTARTS_MAX, Ring, Role, TICKET_MAX, payload};
 use crate::layout::cells::Line;
 use crate::order::{
     ADVANCE, ANNOUNCE, BASE, CLAIM, HEAD, LOST, MARK, PAYLOAD, PUBLISH, REMARK, SEEN, TAIL,
     TAIL_GUESS,
 };
-use crate::sync::{fence, step};
+use crate::sync::{Word, fence, step};
 
 /// What a producer keeps to itself between operations.
 #[derive(Debug)]
 pub struct Hand<'m> {
     line: &'m Line,
+    reach: Reach<'m>,
     /// `head` was here, or is further.
     head_seen: u64,
     /// One producer: the next ticket. Many: unused.
@@ -35,6 +38,25 @@ pub enum Pushed {
     },
     /// Messages and puts in progress fill the queue.
     Full,
+    /// The next ticket is of a segment that this hand has no reach of.
+    Elsewhere {
+        /// Which.
+        segment: u64,
+    },
+}
+
+/// How a claim ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// With a ticket.
+    Claimed(Claimed),
+    /// As for [`Pushed::Full`].
+    Full,
+    /// As for [`Pushed::Elsewhere`].
+    Elsewhere {
+        /// Which segment.
+        segment: u64,
+    },
 }
 
 /// A claimed ticket: its slot is ours to write until we publish or withdraw.
@@ -56,27 +78,65 @@ pub enum Outcome {
 }
 
 impl<'m> Ring<'m> {
-    /// A producer that announces in `line`, which must be its own.
+    /// A producer that announces in `line`, which must be its own. In a growing ring it has no reach
+    /// yet.
     pub fn hand(&self, line: &'m Line) -> Hand<'m> {
-        let mut hand = Hand { line, head_seen: 0, tail_own: 0, sweep_in: 0 };
-        if self.shape.producers == Role::One {
-            hand.tail_own = self.repaired_tail();
+        let mut hand = Hand { line, reach: self.whole, head_seen: 0, tail_own: 0, sweep_in: 0 };
+        if self.shape.producers == Role::One && !self.shape.growing {
+            hand.tail_own = self.repaired_tail(self.whole);
         }
         hand
     }
 
-    /// Puts `bytes`, at most `message_max` of them, or says Full.
+    /// The segment that a lone producer of a growing ring begins in.
+    pub fn segment_of_tail(&self) -> u64 {
+        self.segment_of(self.control.tail.load(TAIL))
+    }
+
+    /// The lone producer of a growing ring begins where `reach`, of the segment of `tail`, says.
+    pub fn begin_alone(&self, hand: &mut Hand<'m>, reach: Option<Reach<'m>>) {
+        hand.reach = reach.unwrap_or(hand.reach);
+        hand.tail_own = self.repaired_tail(hand.reach);
+    }
+
+    /// Puts `bytes`, at most `inline_max` of them, or says Full.
     ///
     /// Lock-free with many producers; wait-free with one.
+    ///
+    /// # Panics
+    /// If there are more.
     #[inline]
     pub fn push(&self, hand: &mut Hand<'_>, bytes: &[u8]) -> Result<Pushed, Corrupt> {
-        assert!(bytes.len() <= self.shape.message_max, "longer than message_max");
+        assert!(bytes.len() <= self.shape.inline_max, "longer than inline_max");
+        self.push_by(hand, |slot| slot.write(bytes))
+    }
+
+    /// Puts the message that `reference` leads to. `cover` is told each ticket it may get, before
+    /// anybody can see it.
+    pub fn push_reference(
+        &self,
+        hand: &mut Hand<'_>,
+        reference: Reference,
+        cover: impl Fn(u64),
+    ) -> Result<Pushed, Corrupt> {
+        self.push_by(hand, |slot| {
+            cover(slot.ticket);
+            slot.refer(reference);
+        })
+    }
+
+    #[inline(always)]
+    fn push_by(&self, hand: &mut Hand<'_>, write: impl Fn(Slot<'_>)) -> Result<Pushed, Corrupt> {
         if self.shape.producers == Role::One {
-            return self.push_alone(hand, bytes);
+            return self.push_alone(hand, write);
         }
         for _ in 0..RESTARTS_MAX {
-            let Some(claimed) = self.claim(hand)? else { return Ok(Pushed::Full) };
-            self.write(claimed.ticket, bytes);
+            let claimed = match self.claim(hand)? {
+                Claim::Claimed(claimed) => claimed,
+                Claim::Full => return Ok(Pushed::Full),
+                Claim::Elsewhere { segment } => return Ok(Pushed::Elsewhere { segment }),
+            };
+            write(Slot::of(hand.reach, claimed.ticket));
             if let Outcome::Kept { attention } = self.publish(hand, claimed) {
                 return Ok(Pushed::Done { attention });
             }
@@ -84,21 +144,24 @@ impl<'m> Ring<'m> {
         Err(Corrupt)
     }
 
-    /// Claims the next usable ticket; `None` when the queue is full.
+    /// Claims the next usable ticket.
     #[inline(always)]
-    pub fn claim(&self, hand: &mut Hand<'_>) -> Result<Option<Claimed>, Corrupt> {
+    pub fn claim(&self, hand: &mut Hand<'_>) -> Result<Claim, Corrupt> {
         for _ in 0..RESTARTS_MAX {
             let ticket = self.control.tail.load(TAIL_GUESS);
             if ticket >= TICKET_MAX {
                 return Err(Corrupt);
             }
             if !self.has_room(hand, ticket) && !self.has_room_past_skips(ticket) {
-                return Ok(None);
+                return Ok(Claim::Full);
+            }
+            if !hand.reach.covers(ticket) {
+                return Ok(Claim::Elsewhere { segment: self.segment_of(ticket) });
             }
             // From here on a slot that this ticket may be stored into cannot be released.
-            payload::will_store(self.slot(ticket + AHEAD));
-            if self.take_ticket(hand, ticket) && self.may_enter(ticket) {
-                return Ok(Some(Claimed { ticket }));
+            payload::will_store(hand.reach.slot_ahead(ticket, AHEAD));
+            if self.take_ticket(hand, ticket) && self.may_enter(hand.reach, ticket) {
+                return Ok(Claim::Claimed(Claimed { ticket }));
             }
             // Not ours, or passed over; somebody scanning may have waited for either.
             self.withdraw(hand, ticket);
@@ -115,37 +178,34 @@ impl<'m> Ring<'m> {
 
     /// May the claimer of `ticket` write into its slot? Otherwise the ticket is passed over.
     #[inline(always)]
-    fn may_enter(&self, ticket: u64) -> bool {
-        !self.attention().has(Attention::SKIPS) || self.finds_usable(ticket)
+    fn may_enter(&self, reach: Reach<'_>, ticket: u64) -> bool {
+        !self.attention().has(Attention::SKIPS) || self.finds_usable(reach, ticket)
     }
 
     /// Stores the message of a claimed ticket.
     ///
     /// # Panics
-    /// If it is longer than `message_max`.
+    /// If it is longer than `inline_max`.
     #[inline(always)]
-    pub fn fill(&self, claimed: &Claimed, bytes: &[u8]) {
-        assert!(bytes.len() <= self.shape.message_max, "longer than message_max");
-        self.write(claimed.ticket, bytes);
-    }
-
-    #[inline(always)]
-    fn write(&self, ticket: u64, bytes: &[u8]) {
-        self.length(ticket).store(bytes.len() as u64, PAYLOAD);
-        // SAFETY: a slot's payload holds message_max bytes (Ring::new), `bytes` is no longer
-        // (checked in push).
-        unsafe { payload::store(self.payload(ticket), bytes) };
+    pub fn fill(&self, hand: &Hand<'_>, claimed: &Claimed, bytes: &[u8]) {
+        assert!(bytes.len() <= self.shape.inline_max, "longer than inline_max");
+        Slot::of(hand.reach, claimed.ticket).write(bytes);
     }
 
     /// Makes the message visible, and finds out whether it was passed over meanwhile.
     #[inline(always)]
     pub fn publish(&self, hand: &mut Hand<'_>, claimed: Claimed) -> Outcome {
         let ticket = claimed.ticket;
-        self.seq(ticket).store(ticket + 1, PUBLISH);
+        hand.reach.seq(ticket).store(ticket + 1, PUBLISH);
         // Pairs with the heavy fence in pass::finish: seq before attention.
         fence::light(self.shape.fences);
         let attention = self.attention_fenced();
-        let kept = !attention.has(Attention::SKIPS) || self.was_kept(ticket);
+        let kept = !attention.has(Attention::SKIPS) || self.was_kept(hand.reach, ticket);
+        if !kept && self.shape.growing && step("leave-behind") {
+            // While somebody announces this ticket, attention stays; after that nobody may find it,
+            // published as it looks, at the head.
+            self.advance(ticket);
+        }
         self.withdraw(hand, ticket);
         if kept { Outcome::Kept { attention } } else { Outcome::PassedOver }
     }
@@ -169,7 +229,7 @@ impl<'m> Ring<'m> {
         hand.sweep_in = if due { self.sweep_interval() } else { hand.sweep_in - 1 };
         if due {
             self.sweep();
-        } else if self.release(ticket) {
+        } else if !self.shape.growing && self.release(ticket) {
             self.quiet();
         }
     }
@@ -199,7 +259,7 @@ impl<'m> Ring<'m> {
     /// consumers we move `head` past those in front; a lone one will do so, and we need not wait.
     #[cold]
     fn has_room_past_skips(&self, ticket: u64) -> bool {
-        if self.is_quiet() {
+        if self.shape.growing || self.is_quiet() {
             return false;
         }
         let mut head = self.control.head.load(HEAD);
@@ -215,8 +275,8 @@ impl<'m> Ring<'m> {
     /// Is the slot of the claimed `ticket` usable, and the ticket not passed over? If an earlier
     /// writer is still in the slot, the ticket is passed over here.
     #[cold]
-    fn finds_usable(&self, ticket: u64) -> bool {
-        let mark = self.mark(ticket);
+    fn finds_usable(&self, reach: Reach<'_>, ticket: u64) -> bool {
+        let mark = reach.mark(ticket);
         loop {
             let seen = mark.state.load(MARK);
             let marked = Marked::unpack(seen);
@@ -226,7 +286,8 @@ impl<'m> Ring<'m> {
             if marked.ticket == ticket {
                 return !marked.is_over();
             }
-            if marked.state != State::Passed || !step("burn") {
+            // A segment is not used again before its writers are done.
+            if marked.state != State::Passed || self.shape.growing || !step("burn") {
                 return true;
             }
             let burned = Marked { ticket, state: State::Passed }.pack();
@@ -238,8 +299,8 @@ impl<'m> Ring<'m> {
 
     /// Was the published `ticket` kept? Settles a request that is still open.
     #[cold]
-    fn was_kept(&self, ticket: u64) -> bool {
-        let mark = self.mark(ticket);
+    fn was_kept(&self, reach: Reach<'_>, ticket: u64) -> bool {
+        let mark = reach.mark(ticket);
         loop {
             let seen = mark.state.load(MARK);
             let marked = Marked::unpack(seen);
@@ -262,7 +323,7 @@ impl<'m> Ring<'m> {
 
     /// One producer: no claim, no mark, nobody to wait for.
     #[inline(always)]
-    fn push_alone(&self, hand: &mut Hand<'_>, bytes: &[u8]) -> Result<Pushed, Corrupt> {
+    fn push_alone(&self, hand: &mut Hand<'_>, write: impl Fn(Slot<'_>)) -> Result<Pushed, Corrupt> {
         let ticket = hand.tail_own;
         if ticket >= TICKET_MAX {
             return Err(Corrupt);
@@ -270,9 +331,12 @@ impl<'m> Ring<'m> {
         if !self.has_room(hand, ticket) {
             return Ok(Pushed::Full);
         }
-        payload::will_store(self.slot(ticket + AHEAD));
-        self.write(ticket, bytes);
-        self.seq(ticket).store(ticket + 1, PUBLISH);
+        if !hand.reach.covers(ticket) {
+            return Ok(Pushed::Elsewhere { segment: self.segment_of(ticket) });
+        }
+        payload::will_store(hand.reach.slot_ahead(ticket, AHEAD));
+        write(Slot::of(hand.reach, ticket));
+        hand.reach.seq(ticket).store(ticket + 1, PUBLISH);
         self.control.tail.store(ticket + 1, ADVANCE);
         hand.tail_own = ticket + 1;
         // Pairs with the heavy fence in wait::park: seq before attention.
@@ -282,13 +346,54 @@ impl<'m> Ring<'m> {
 
     /// Where a new lone producer starts: its predecessor may have died between publishing and
     /// moving `tail`.
-    fn repaired_tail(&self) -> u64 {
+    fn repaired_tail(&self, reach: Reach<'_>) -> u64 {
         let tail = self.control.tail.load(TAIL);
-        if tail < TICKET_MAX && self.seq(tail).load(SEEN) == tail + 1 {
+        let published = reach.covers(tail) && reach.seq(tail).load(SEEN) == tail + 1;
+        // In a growing ring the segment of a message that has been taken may be gone already.
+        let taken = self.shape.growing && self.control.head.load(HEAD) > tail;
+        if tail < TICKET_MAX && (published || taken) {
             self.control.tail.store(tail + 1, ADVANCE);
             return tail + 1;
         }
         tail
+    }
+}
+
+impl<'m> Hand<'m> {
+    /// From now on it sees these slots.
+    pub fn move_to(&mut self, reach: Reach<'m>) {
+        self.reach = reach;
+    }
+}
+
+/// The slot of a ticket that is ours to write.
+struct Slot<'m> {
+    ticket: u64,
+    length: &'m Word,
+    payload: &'m [Word],
+}
+
+impl<'m> Slot<'m> {
+    #[inline(always)]
+    fn of(reach: Reach<'m>, ticket: u64) -> Self {
+        Self { ticket, length: reach.length(ticket), payload: reach.payload(ticket) }
+    }
+
+    /// Stores a message of at most `inline_max` bytes, which the caller has checked.
+    #[inline(always)]
+    fn write(&self, bytes: &[u8]) {
+        self.length.store(bytes.len() as u64, PAYLOAD);
+        // SAFETY: a slot's payload holds inline_max bytes (Ring::new), `bytes` is no longer
+        // (checked in push and fill).
+        unsafe { payload::store(self.payload, bytes) };
+    }
+
+    /// Stores where the message lies.
+    fn refer(&self, reference: Reference) {
+        let [length, block, offset] = reference.pack();
+        self.length.store(length, PAYLOAD);
+        self.payload[0].store(block, PAYLOAD);
+        self.payload[1].store(offset, PAYLOAD);
     }
 }
 
@@ -303,7 +408,7 @@ impl<'m> Ring<'m> {
 
     /// Publishes, and stops before looking at attention.
     pub fn publish_only(&self, claimed: Claimed) {
-        self.seq(claimed.ticket).store(claimed.ticket + 1, PUBLISH);
+        self.whole.seq(claimed.ticket).store(claimed.ticket + 1, PUBLISH);
     }
 
     /// Claims the next ticket, and stops before looking at attention.
@@ -315,7 +420,7 @@ impl<'m> Ring<'m> {
 
     /// Goes on from there.
     pub fn look(&self, hand: &mut Hand<'_>, claimed: Claimed) -> Option<Claimed> {
-        if self.may_enter(claimed.ticket) {
+        if self.may_enter(hand.reach, claimed.ticket) {
             return Some(claimed);
         }
         self.withdraw(hand, claimed.ticket);

@@ -2,8 +2,10 @@
 
 use super::mark::{Attention, Marked, State};
 use super::pass::Stalled;
+use super::reach::{Grip, Reach};
 use super::{Corrupt, REPEATS_MAX, RESTARTS_MAX, Ring, Role, TICKET_MAX, payload};
-use crate::order::{HEAD, LOST, MARK, REMARK, SEEN, TAIL, TAKE};
+use crate::layout::cells::Line;
+use crate::order::{ANNOUNCE, HEAD, LOST, MARK, PAYLOAD, REMARK, SEEN, TAIL, TAKE};
 use crate::sync::{fence, step};
 
 /// How a take ended.
@@ -16,8 +18,21 @@ pub enum Taken {
         /// As it was when the message had been taken.
         attention: Attention,
     },
+    /// The message is nobody else's, and lies elsewhere. The consumer's line holds it until
+    /// [`Grip::let_go`].
+    Reference {
+        /// Where.
+        reference: Reference,
+        /// As it was when the message had been taken.
+        attention: Attention,
+    },
     /// No message, and no put in progress.
     Empty,
+    /// The message at the head is of a segment that this grip has no reach of.
+    Elsewhere {
+        /// Which.
+        segment: u64,
+    },
     /// The message at the head does not fit the buffer; it stays.
     TooSmall {
         /// Its length, in bytes.
@@ -27,12 +42,40 @@ pub enum Taken {
     Stalled(Stalled),
 }
 
-impl Ring<'_> {
-    /// Takes the message at the head into `out`.
+/// Where in the arena a message lies: the word that means it names the block, then comes the offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// Bytes of the message.
+    pub len: u64,
+    /// The block, as the arena names it.
+    pub block: u64,
+    /// Bytes from its beginning.
+    pub offset: u64,
+}
+
+impl Reference {
+    /// Bit of a slot's length: the payload is a reference.
+    const FLAG: u64 = 1 << 63;
+
+    /// `{length | flag, block, offset}`.
+    pub(super) fn pack(self) -> [u64; 3] {
+        [self.len | Self::FLAG, self.block, self.offset]
+    }
+}
+
+impl<'m> Ring<'m> {
+    /// A consumer that holds and announces in `line`, which must be its own. In a growing ring it has
+    /// no reach yet.
+    pub fn grip(&self, line: &'m Line) -> Grip<'m> {
+        Grip::new(line, self.whole)
+    }
+
+    /// Takes the message at the head: into `out` if it lies in its slot, by reference if it does not
+    /// and has at most `longest` bytes.
     ///
     /// Lock-free with many consumers; wait-free with one.
     #[inline]
-    pub fn pop(&self, out: &mut [u8]) -> Result<Taken, Corrupt> {
+    pub fn pop(&self, grip: &Grip<'_>, out: &mut [u8], longest: usize) -> Result<Taken, Corrupt> {
         let mut last = TICKET_MAX;
         let mut repeats = 0;
         for _ in 0..RESTARTS_MAX {
@@ -43,14 +86,19 @@ impl Ring<'_> {
             if head >= TICKET_MAX || repeats > REPEATS_MAX {
                 return Err(Corrupt);
             }
-            let seq = self.seq(head).load(SEEN);
-            let taken = if seq == head + 1 {
-                self.take(head, out)
-            } else if seq > head {
-                // A later lap is published here, so `head` has moved.
-                None
+            let reach = grip.reach();
+            let taken = if !reach.covers(head) {
+                Some(Taken::Elsewhere { segment: self.segment_of(head) })
             } else {
-                self.absent(head)
+                let seq = reach.seq(head).load(SEEN);
+                if seq == head + 1 {
+                    self.take(grip, reach, head, out, longest)
+                } else if seq > head {
+                    // A later lap is published here, so `head` has moved.
+                    None
+                } else {
+                    self.absent(reach, head)
+                }
             };
             if let Some(taken) = taken {
                 return Ok(taken);
@@ -61,29 +109,52 @@ impl Ring<'_> {
 
     /// Where a waiting consumer looks: has the message at the head been published?
     #[inline(always)]
-    pub fn is_ready(&self) -> bool {
-        self.is_published(self.control.head.load(HEAD))
+    pub fn is_ready(&self, grip: &Grip<'_>) -> bool {
+        let head = self.control.head.load(HEAD);
+        let reach = grip.reach();
+        if reach.covers(head) {
+            reach.is_published(head)
+        } else {
+            // Of a growing ring: the first of another segment.
+            self.control.tail.load(TAIL) > head
+        }
+    }
+
+    /// Is there nothing in the segment of `head`, which no grip can reach, for nobody has claimed a
+    /// ticket of it?
+    pub fn is_untouched(&self) -> bool {
+        let head = self.control.head.load(HEAD);
+        let trails = u64::from(self.shape.producers == Role::One);
+        self.control.tail.load(TAIL) <= head + trails
     }
 
     /// The message at `head` is published: copies it, then makes it ours. `None`: start over.
     #[inline(always)]
-    fn take(&self, head: u64, out: &mut [u8]) -> Option<Taken> {
+    fn take(
+        &self,
+        grip: &Grip<'_>,
+        reach: Reach<'_>,
+        head: u64,
+        out: &mut [u8],
+        longest: usize,
+    ) -> Option<Taken> {
         // Pairs with the heavy fence in pass::finish: seq (seen) before attention and mark.
         fence::light(self.shape.fences);
-        if self.attention_fenced().has(Attention::SKIPS) && !self.may_take(head) {
+        if self.attention_fenced().has(Attention::SKIPS) && !self.may_take(reach, head) {
             return None;
         }
         // SEEN, though a length is payload: `head` is looked at after it below.
-        let len = self.length(head).load(SEEN);
-        let fits = usize::try_from(len).ok().filter(|&len| len <= self.shape.message_max);
-        // Otherwise overwritten since, or never valid.
-        let len = fits?;
-        let Some(out) = out.get_mut(..len) else {
-            let moved = self.control.head.load(HEAD) != head;
-            return if moved { None } else { Some(Taken::TooSmall { len }) };
+        let len = reach.length(head).load(SEEN);
+        let fits = usize::try_from(len).ok().filter(|&len| len <= self.shape.inline_max);
+        let Some(len) = fits else {
+            // By reference; or overwritten since, or never valid.
+            return self.take_reference(grip, reach, head, len, longest);
         };
-        // SAFETY: a slot's payload holds message_max bytes (Ring::new), `out` is no longer.
-        unsafe { payload::load(self.payload(head), out) };
+        let Some(out) = out.get_mut(..len) else {
+            return self.too_small(head, len);
+        };
+        // SAFETY: a slot's payload holds inline_max bytes (Ring::new), `out` is no longer.
+        unsafe { payload::load(reach.payload(head), out) };
         if !self.advance(head) {
             return None;
         }
@@ -92,10 +163,48 @@ impl Ring<'_> {
         Some(Taken::Message { len, attention: self.attention_fenced() })
     }
 
+    /// Takes a message that lies elsewhere: holds it, then claims it. Nobody uses its memory again
+    /// while it is held; nor before `head` has passed it.
+    #[cold]
+    fn take_reference(
+        &self,
+        grip: &Grip<'_>,
+        reach: Reach<'_>,
+        head: u64,
+        length: u64,
+        longest: usize,
+    ) -> Option<Taken> {
+        if length & Reference::FLAG == 0 {
+            return None;
+        }
+        let len = length & !Reference::FLAG;
+        if usize::try_from(len).is_ok_and(|len| len > longest) {
+            return self.too_small(head, len as usize);
+        }
+        let [block, offset] = [0, 1].map(|at| reach.payload(head)[at].load(PAYLOAD));
+        if step("hold") {
+            grip.line.held.store(head + 1, ANNOUNCE);
+        }
+        if !self.advance(head) {
+            grip.let_go();
+            return None;
+        }
+        // Pairs with the heavy fence in wait::park: head before attention.
+        fence::light(self.shape.fences);
+        let reference = Reference { len, block, offset };
+        Some(Taken::Reference { reference, attention: self.attention_fenced() })
+    }
+
+    fn too_small(&self, head: u64, len: usize) -> Option<Taken> {
+        let moved = self.control.head.load(HEAD) != head;
+        if moved { None } else { Some(Taken::TooSmall { len }) }
+    }
+
     /// Moves `head` past ticket `head`: taken or passed over. False: somebody else did.
     #[inline(always)]
     pub(super) fn advance(&self, head: u64) -> bool {
-        if self.shape.consumers == Role::One {
+        // In a growing ring also producers move it.
+        if self.shape.consumers == Role::One && !self.shape.growing {
             self.control.head.store(head + 1, TAKE);
             return true;
         }
@@ -104,8 +213,8 @@ impl Ring<'_> {
 
     /// May the published message of `head` be taken? Settles a request to pass it over.
     #[cold]
-    fn may_take(&self, head: u64) -> bool {
-        let mark = self.mark(head);
+    fn may_take(&self, reach: Reach<'_>, head: u64) -> bool {
+        let mark = reach.mark(head);
         loop {
             let seen = mark.state.load(MARK);
             let marked = Marked::unpack(seen);
@@ -128,7 +237,7 @@ impl Ring<'_> {
 
     /// Nothing is published at `head`: is the queue empty, or is a put in progress?
     #[cold]
-    fn absent(&self, head: u64) -> Option<Taken> {
+    fn absent(&self, reach: Reach<'_>, head: u64) -> Option<Taken> {
         let tail = self.control.tail.load(TAIL);
         if tail <= head {
             // `head` never passes `tail`, and was here before: at the load of `tail` they met. (A
@@ -137,10 +246,11 @@ impl Ring<'_> {
             return if tail + trails >= head { Some(Taken::Empty) } else { None };
         }
         // A lone producer publishes before it moves `tail`: look again.
-        if tail - head > self.shape.slots || self.shape.producers == Role::One {
+        let beyond = !self.shape.growing && tail - head > self.shape.slots;
+        if beyond || self.shape.producers == Role::One {
             return None;
         }
-        let marked = self.marked(head);
+        let marked = reach.marked(head);
         if marked.ticket == head && marked.is_over() {
             self.advance(head);
             return None;

@@ -10,8 +10,14 @@ impl Deadline {
     /// No deadline.
     pub const NEVER: Self = Self(None);
 
+    /// At once.
+    pub const NOW: Self = Self(Some(0));
+
     /// That long from now; never, if that is beyond the clock.
     pub fn after(timeout: Duration) -> Self {
+        if timeout.is_zero() {
+            return Self::NOW;
+        }
         let ns = u64::try_from(timeout.as_nanos()).ok();
         Self(ns.and_then(|ns| now_ns().checked_add(ns)))
     }

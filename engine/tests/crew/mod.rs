@@ -51,7 +51,7 @@ impl Producer {
         command.args(["--exact", "crew::child", "--ignored", "--nocapture"]);
         command.env(FD, fd.as_raw_fd().to_string());
         command.env(ID, id.to_string()).env(COUNT, count.to_string());
-        command.env(LEN, queue.message_max().to_string());
+        command.env(LEN, queue.inline_max().to_string());
         command.stdout(Stdio::piped());
         let keep_open = move || Ok(rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::empty())?);
         // SAFETY: one system call, which is async-signal-safe.
