@@ -50,7 +50,8 @@ fn drain(consumer: &mut Consumer, buffer: &mut [u8]) {
 
 #[test]
 fn who_asks_gets_everything_back_at_once() {
-    let queue = Options::new(8).message_max(LONG).participants(4).create_anonymous().unwrap();
+    let queue =
+        Options::new(8).inline(LONG).message_max(LONG).participants(4).create_anonymous().unwrap();
     let mut buffer = vec![0; LONG];
     let mut slots = 0;
     let mut rounds = 0..ROUNDS_MAX;
@@ -76,7 +77,8 @@ fn who_asks_gets_everything_back_at_once() {
 /// Nobody asks: those who go on meet the resting slot, and find its writer dead.
 #[test]
 fn who_goes_on_gives_back_in_passing() {
-    let queue = Options::new(8).message_max(LONG).participants(4).create_anonymous().unwrap();
+    let queue =
+        Options::new(8).inline(LONG).message_max(LONG).participants(4).create_anonymous().unwrap();
     let mut consumer = queue.consumer().unwrap();
     for round in 0..ROUNDS_MAX {
         kill_one_in_a_put(&queue, &mut consumer, round);

@@ -68,10 +68,37 @@ fn every_message_once_many_to_many() {
 }
 
 #[test]
+fn every_message_once_by_reference() {
+    for bytes in [49, 5_000, 40_000, 300_000] {
+        let each = (100_000_000 / bytes as u64).clamp(50, 5_000);
+        for options in [Options::new(3), Options::new(1000), Options::unbounded()] {
+            let queue = options.max_bytes(4 << 30).create_heap().unwrap();
+            run(&queue, 3, 3, each, bytes);
+            let before = queue.recover().blocks;
+            // What two of them thought the other would give back is found once, and then no more.
+            assert_eq!(queue.recover().blocks, 0, "{before} blocks before");
+        }
+    }
+}
+
+#[test]
+fn every_message_once_through_segments() {
+    for fences in [Fences::Asymmetric, Fences::Full] {
+        let queue = Options::unbounded().inline(1000).fences(fences).create_heap().unwrap();
+        run(&queue, 3, 3, 20_000, 8);
+        run(&queue, 3, 3, 5_000, 1000);
+        assert!(queue.resident_bytes() < 8 << 20, "{} bytes", queue.resident_bytes());
+    }
+}
+
+#[test]
 fn every_message_once_with_exclusive_sides() {
-    for (producers, consumers) in [(1, 1), (1, 3), (3, 1)] {
+    let kinds = [Options::new(7), Options::unbounded().inline(1000)];
+    for (options, (producers, consumers)) in
+        kinds.into_iter().flat_map(|kind| [(1, 1), (1, 3), (3, 1)].map(|sides| (kind, sides)))
+    {
         let role = |n| if n == 1 { Role::One } else { Role::Many };
-        let options = Options::new(7).producers(role(producers)).consumers(role(consumers));
+        let options = options.producers(role(producers)).consumers(role(consumers));
         let queue = options.create_heap().unwrap();
         // `run` attaches one more producer at the end: when the others have gone.
         run(&queue, producers as u64, consumers, 20_000, 16);
