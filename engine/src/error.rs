@@ -259,6 +259,17 @@ pub enum PushError {
     Forked,
 }
 
+/// Several messages were to be put, and some were not.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("{put} messages were put, then: {error}")]
+pub struct PartlyPut {
+    /// How many, from the first.
+    pub put: usize,
+    /// Why the next one was not.
+    #[source]
+    pub error: PushError,
+}
+
 /// Why no message was got.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]

@@ -59,7 +59,7 @@ pub mod wait;
 
 pub use arena::Limit;
 #[cfg(not(loom))]
-pub use error::{AttachError, CreateError, PopError, PushError};
+pub use error::{AttachError, CreateError, PartlyPut, PopError, PushError};
 #[cfg(not(loom))]
 pub use queue::{Consumer, Loan, Message, Options, Producer, Queue, Uncommitted, unlink};
 #[cfg(not(loom))]

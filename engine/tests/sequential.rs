@@ -161,10 +161,16 @@ impl Sides {
                 prop_assert_eq!(pushed, expected);
             }
             Op::PushMany(count, message) => {
-                for _ in 0..*count {
-                    let expected = expected_push(case, model, message);
-                    prop_assert_eq!(producer.try_push(message), expected);
-                }
+                let all: Vec<_> = (0..*count).map(|_| message).collect();
+                let fits = all.iter().map(|message| expected_push(case, model, message));
+                let fits = fits.take_while(Result::is_ok).count();
+                let too_large = message.len() > case.message_max;
+                let expected = if too_large && fits == 0 {
+                    Err(PushError::TooLarge { len: message.len(), max: case.message_max })
+                } else {
+                    Ok(fits)
+                };
+                prop_assert_eq!(producer.try_push_many(&all), expected);
             }
             Op::Loan(message) => {
                 let expected = expected_push(case, model, message);
@@ -184,9 +190,12 @@ impl Sides {
                 prop_assert_eq!(got, model.pop_front().ok_or(PopError::Empty));
             }
             Op::PopMany(count) => {
-                for _ in 0..*count {
-                    prop_assert_eq!(self.pop(), model.pop_front().ok_or(PopError::Empty));
-                }
+                let mut got = Vec::new();
+                let many = consumer.try_pop_many((*count).into(), |one| got.push(one.to_vec()));
+                let there = model.len().min((*count).into());
+                let expected: Vec<_> = model.drain(..there).collect();
+                prop_assert_eq!(many, if there == 0 { Err(PopError::Empty) } else { Ok(there) });
+                prop_assert_eq!(got, expected);
             }
             Op::PopIntoTooSmall => {
                 if let Some(front) = model.front().filter(|front| !front.is_empty()) {

@@ -80,6 +80,8 @@ pub struct Line {
     pub(crate) held: Word,
     /// 0, or 1 + the segment block that its consumer looks at.
     pub(crate) pin: Word,
+    /// So many tickets after the announced one are announced as well.
+    pub(crate) further: Word,
 }
 
 /// What is known of one block of the arena besides its state; written by who holds it.
@@ -132,8 +134,8 @@ impl Line {
     /// A line that occupant 1 has, for the models.
     #[cfg(loom)]
     pub fn occupied() -> Self {
-        let [announced, occupant, held, pin] = [0, 1, 0, 0].map(Word::new);
-        Self { announced, occupant, held, pin }
+        let [announced, occupant, held, pin, further] = [0, 1, 0, 0, 0].map(Word::new);
+        Self { announced, occupant, held, pin, further }
     }
 
     /// Does it name a ticket that may still be stored for?
@@ -141,10 +143,19 @@ impl Line {
         self.announced.load(SCAN) != 0
     }
 
+    /// The first ticket it announces, and how many further ones. The second is read last: if it is
+    /// less than it was for the first, that announcement is over.
+    pub(crate) fn announcement(&self) -> Option<(u64, u64)> {
+        let first = self.announced.load(SCAN).checked_sub(1)?;
+        Some((first, self.further.load(SCAN)))
+    }
+
     /// Is its participant busy with a ticket (1 + each) of `first..=last`?
     pub(crate) fn is_busy_with(&self, first: u64, last: u64) -> bool {
-        let within = |word: &Word| (first..=last).contains(&word.load(SCAN));
-        within(&self.announced) || within(&self.held)
+        let announces = self.announcement().is_some_and(|(ticket, further)| {
+            ticket < last && ticket.saturating_add(1 + further) >= first
+        });
+        announces || (first..=last).contains(&self.held.load(SCAN))
     }
 
     pub(crate) fn is_occupied(&self) -> bool {

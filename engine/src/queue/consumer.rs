@@ -9,7 +9,7 @@ use super::vigil::Vigil;
 use crate::arena::{Block, Unmapped};
 use crate::error::{AttachError, PopError};
 use crate::registry::{Seat, Side};
-use crate::ring::{Attention, Grip, Reference, Ring, Stalled, Taken, payload};
+use crate::ring::{Attention, Grip, RUN_MAX, Reference, Ring, Stalled, Taken, payload};
 use crate::wait::clock::Deadline;
 use crate::wait::spin::{PAUSE, Patience, Spin};
 
@@ -116,6 +116,70 @@ impl Consumer {
         let longest = buffer.len();
         let got = self.take(buffer, longest, deadline)?;
         Ok(self.copied(got, buffer))
+    }
+
+    /// Gets what messages there are now, at most `most`, and gives each to `each`, in order. Says how
+    /// many. Those in slots are taken several at once, which costs less than one by one.
+    ///
+    /// # Errors
+    /// As for [`Consumer::try_pop_ref`], if there was none before.
+    pub fn try_pop_many(
+        &mut self,
+        most: usize,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<usize, PopError> {
+        let mut done = 0;
+        while done < most {
+            match self.pop_run(most - done, &mut each) {
+                Ok(got) => done += got,
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(done)
+    }
+
+    /// As [`Consumer::try_pop_many`], waiting for the first message as long as it takes.
+    ///
+    /// # Errors
+    /// [`PopError`], but not [`PopError::Empty`] or [`PopError::TooSmall`].
+    pub fn pop_many(
+        &mut self,
+        most: usize,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<usize, PopError> {
+        match self.try_pop_many(most, &mut each) {
+            Err(PopError::Empty) if most > 0 => {
+                let mut first = Vec::new();
+                self.pop_vec(&mut first)?;
+                each(&first);
+                let more = self.try_pop_many(most - 1, each);
+                Ok(1 + more.unwrap_or(0))
+            }
+            done => done,
+        }
+    }
+
+    /// Several messages from their slots, or one as it comes.
+    fn pop_run(&mut self, most: usize, each: &mut impl FnMut(&[u8])) -> Result<usize, PopError> {
+        self.ensure_own()?;
+        let inline_max = self.inline_max();
+        let mut lens = [0; RUN_MAX];
+        let lens = &mut lens[..most.min(RUN_MAX)];
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.resize(inline_max * RUN_MAX, 0);
+        let run = self.shared.ring().pop_run(&self.grip, &mut scratch, lens);
+        let Some(Taken::Message { len: count, attention }) = run else {
+            self.scratch = scratch;
+            each(&self.try_pop_ref()?.to_vec());
+            return Ok(1);
+        };
+        attend(&self.shared, &mut self.vigil, attention);
+        for (at, &len) in lens[..count].iter().enumerate() {
+            each(&scratch[at * inline_max..][..len]);
+        }
+        self.scratch = scratch;
+        Ok(count)
     }
 
     /// Takes the next message: into `buffer`, or, if it lies in the arena and has at most `longest`

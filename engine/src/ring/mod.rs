@@ -46,12 +46,14 @@ mod pass;
 pub(crate) mod payload;
 mod put;
 mod reach;
+mod run;
 mod take;
 
 pub use mark::Attention;
 pub use pass::Stalled;
 pub use put::{Claim, Claimed, Hand, Outcome, Pushed};
 pub use reach::{Grip, Reach};
+pub use run::RUN_MAX;
 pub use take::{Reference, Taken};
 
 use crate::layout::cells::{Control, Line, Mark};

@@ -135,9 +135,11 @@ impl Ring<'_> {
     /// Does a participant announce a ticket of this slot between `base` and `last`?
     fn is_announced(&self, base: u64, last: u64) -> bool {
         self.lines.iter().any(|line| {
-            let announced = line.announced.load(SCAN);
-            let Some(ticket) = announced.checked_sub(1) else { return false };
-            base <= ticket && ticket <= last && self.whole.is_one_slot(ticket, last)
+            let Some((first, further)) = line.announcement() else { return false };
+            // Of a run, the only ticket on this slot: it is shorter than a lap.
+            let by = self.whole.slots_from(first, last);
+            let ticket = first + by;
+            by <= further && base <= ticket && ticket <= last
         })
     }
 
@@ -147,8 +149,9 @@ impl Ring<'_> {
         if step("settle-line") {
             line.announced.store(0, ANNOUNCE);
         }
-        line.held.store(0, ANNOUNCE);
-        line.pin.store(0, ANNOUNCE);
+        for word in [&line.further, &line.held, &line.pin] {
+            word.store(0, ANNOUNCE);
+        }
         // Pairs with the heavy fence in release, as in withdraw.
         fence::light(self.shape.fences);
     }

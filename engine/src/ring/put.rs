@@ -3,7 +3,7 @@
 use super::mark::{Attention, Marked, State};
 use super::reach::Reach;
 use super::take::Reference;
-use super::{Corrupt, RESTARTS_MAX, Ring, Role, TICKET_MAX, payload};
+use super::{Corrupt, RESTARTS_MAX, Ring, Role, Shape, TICKET_MAX, payload};
 use crate::layout::cells::Line;
 use crate::order::{
     ADVANCE, ANNOUNCE, BASE, CLAIM, HEAD, LOST, MARK, PAYLOAD, PUBLISH, REMARK, SEEN, TAIL,
@@ -14,12 +14,12 @@ use crate::sync::{Word, fence, step};
 /// What a producer keeps to itself between operations.
 #[derive(Debug)]
 pub struct Hand<'m> {
-    line: &'m Line,
-    reach: Reach<'m>,
+    pub(super) line: &'m Line,
+    pub(super) reach: Reach<'m>,
     /// `head` was here, or is further.
     head_seen: u64,
     /// One producer: the next ticket. Many: unused.
-    tail_own: u64,
+    pub(super) tail_own: u64,
     /// Withdrawals under attention until the next sweep.
     sweep_in: u64,
 }
@@ -224,7 +224,7 @@ impl<'m> Ring<'m> {
     /// Under attention: releases the slot I may have been the last to hold, and sweeps, which looks
     /// at every mark, once in as many withdrawals as there are marks.
     #[cold]
-    fn tidy(&self, hand: &mut Hand<'_>, ticket: u64) {
+    pub(super) fn tidy(&self, hand: &mut Hand<'_>, ticket: u64) {
         let due = hand.sweep_in == 0;
         hand.sweep_in = if due { self.sweep_interval() } else { hand.sweep_in - 1 };
         if due {
@@ -247,6 +247,15 @@ impl<'m> Ring<'m> {
             hand.head_seen = self.control.head.load(HEAD);
             ticket.saturating_sub(hand.head_seen) < capacity
         }
+    }
+
+    /// How many places are there for tickets from `ticket` on, as far as `head` is known or, if that is
+    /// none, can be learned?
+    pub(super) fn places(&self, hand: &mut Hand<'_>, ticket: u64) -> u64 {
+        if !self.has_room(hand, ticket) {
+            return 0;
+        }
+        self.shape.capacity - ticket.saturating_sub(hand.head_seen)
     }
 
     /// Where a waiting producer looks: is there a place?
@@ -299,7 +308,7 @@ impl<'m> Ring<'m> {
 
     /// Was the published `ticket` kept? Settles a request that is still open.
     #[cold]
-    fn was_kept(&self, reach: Reach<'_>, ticket: u64) -> bool {
+    pub(super) fn was_kept(&self, reach: Reach<'_>, ticket: u64) -> bool {
         let mark = reach.mark(ticket);
         loop {
             let seen = mark.state.load(MARK);
@@ -367,7 +376,7 @@ impl<'m> Hand<'m> {
 }
 
 /// The slot of a ticket that is ours to write.
-struct Slot<'m> {
+pub(super) struct Slot<'m> {
     ticket: u64,
     length: &'m Word,
     payload: &'m [Word],
@@ -375,7 +384,7 @@ struct Slot<'m> {
 
 impl<'m> Slot<'m> {
     #[inline(always)]
-    fn of(reach: Reach<'m>, ticket: u64) -> Self {
+    pub(super) fn of(reach: Reach<'m>, ticket: u64) -> Self {
         Self { ticket, length: reach.length(ticket), payload: reach.payload(ticket) }
     }
 
@@ -386,6 +395,12 @@ impl<'m> Slot<'m> {
         // SAFETY: a slot's payload holds inline_max bytes (Ring::new), `bytes` is no longer
         // (checked in push and fill).
         unsafe { payload::store(self.payload, bytes) };
+    }
+
+    /// The same, checked here.
+    pub(super) fn write_checked(&self, bytes: &[u8], shape: &Shape) {
+        assert!(bytes.len() <= shape.inline_max, "longer than inline_max");
+        self.write(bytes);
     }
 
     /// Stores where the message lies.

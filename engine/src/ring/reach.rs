@@ -52,6 +52,12 @@ impl<'m> Reach<'m> {
         ticket.wrapping_sub(self.first) < self.span
     }
 
+    /// So many tickets lie here from `ticket` on.
+    pub(super) fn left_from(&self, ticket: u64) -> u64 {
+        let before = ticket.wrapping_sub(self.first);
+        if before < self.span { self.span - before } else { 0 }
+    }
+
     /// A mask of no slots is all ones; that is why whoever calls must know of `covers`.
     #[inline(always)]
     fn slot_of(&self, ticket: u64) -> usize {
@@ -115,9 +121,9 @@ impl<'m> Reach<'m> {
         self.marks.iter()
     }
 
-    /// Do both tickets fall on one slot?
-    pub(super) fn is_one_slot(&self, ticket: u64, other: u64) -> bool {
-        self.slot_of(ticket) == self.slot_of(other)
+    /// From `ticket` on, how many tickets later one falls on the slot of `other`.
+    pub(super) fn slots_from(&self, ticket: u64, other: u64) -> u64 {
+        other.wrapping_sub(ticket) & (self.marks.len() as u64 - 1)
     }
 }
 

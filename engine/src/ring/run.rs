@@ -1,0 +1,183 @@
+//! Several messages at once: one claim, one take.
+//!
+//! A producer claims `count` tickets by one CAS of `tail` and announces all of them. It publishes them
+//! in order, and looks after each whether it was passed over: if so, the messages from there on go to
+//! later tickets, and the rest of its tickets stay unpublished, as if it had died there, for whoever
+//! gets there to pass over. Otherwise a later message could stay where an earlier one could not.
+//!
+//! A stopped producer keeps as many slots out of use as it has announced, so a claim is at most as
+//! large as there are spare slots for each participant: the bound on messages stays exact.
+//!
+//! A consumer copies all messages that are published in a row, then moves `head` past them by one CAS.
+//! Each was seen published, then attention without skips: what holds for one taken alone.
+
+use super::mark::Attention;
+use super::put::{Hand, Pushed, Slot};
+use super::reach::Grip;
+use super::take::Taken;
+use super::{Corrupt, Ring, Role, TICKET_MAX, payload};
+use crate::order::{ADVANCE, ANNOUNCE, CLAIM, HEAD, LOST, PUBLISH, SEEN, TAIL_GUESS, TAKE};
+use crate::sync::{fence, step};
+
+/// The most messages of one claim, or take.
+pub const RUN_MAX: usize = 64;
+
+impl Ring<'_> {
+    /// Puts the first of `messages`, as many as one claim may have and fit. Says how many, and how the
+    /// attempt ended: [`Pushed::Done`] if there were any. All are at most `inline_max` bytes long.
+    ///
+    /// # Panics
+    /// If one is longer.
+    pub fn push_run<M: AsRef<[u8]>>(
+        &self,
+        hand: &mut Hand<'_>,
+        messages: &[M],
+    ) -> Result<(usize, Pushed), Corrupt> {
+        let most = messages.len().min(self.run_max());
+        let tail = if self.shape.producers == Role::One {
+            hand.tail_own
+        } else {
+            self.control.tail.load(TAIL_GUESS)
+        };
+        let places = if tail < TICKET_MAX { self.places(hand, tail) } else { 0 };
+        let count = (most as u64).min(places).min(hand.reach.left_from(tail));
+        // What is not plain is left to who puts one at a time.
+        if count < 2 || !self.is_quiet() {
+            let Some(message) = messages.first() else {
+                return Ok((0, Pushed::Full));
+            };
+            let pushed = self.push(hand, message.as_ref())?;
+            let done = matches!(pushed, Pushed::Done { .. });
+            return Ok((usize::from(done), pushed));
+        }
+        let messages = &messages[..count as usize];
+        if self.shape.producers == Role::One {
+            return Ok(self.publish_run_alone(hand, tail, messages));
+        }
+        hand.line.further.store(count - 1, ANNOUNCE);
+        hand.line.announced.store(tail + 1, ANNOUNCE);
+        let claimed = self.control.tail.compare_exchange(tail, tail + count, CLAIM, LOST).is_ok();
+        let (put, attention) =
+            if claimed { self.publish_run(hand, tail, messages) } else { (0, self.attention()) };
+        self.withdraw_run(hand, tail, count);
+        Ok((put, Pushed::Done { attention }))
+    }
+
+    /// So many tickets may be claimed at once.
+    fn run_max(&self) -> usize {
+        if self.shape.growing || self.shape.producers == Role::One {
+            return RUN_MAX;
+        }
+        let spare = (self.shape.slots - self.shape.capacity) / self.lines.len().max(1) as u64;
+        (spare as usize).clamp(1, RUN_MAX)
+    }
+
+    /// Stores and publishes what is claimed from `first` on, until one turns out to have been passed
+    /// over. Says how many were kept.
+    fn publish_run<M: AsRef<[u8]>>(
+        &self,
+        hand: &Hand<'_>,
+        first: u64,
+        messages: &[M],
+    ) -> (usize, Attention) {
+        // Acquire: with skips, each slot would have to be looked at before it is written.
+        let mut attention = self.attention();
+        if attention.has(Attention::SKIPS) {
+            return (0, attention);
+        }
+        for (ticket, message) in (first..).zip(messages) {
+            Slot::of(hand.reach, ticket).write_checked(message.as_ref(), &self.shape);
+        }
+        for (at, ticket) in (first..).take(messages.len()).enumerate() {
+            hand.reach.seq(ticket).store(ticket + 1, PUBLISH);
+            // Pairs with the heavy fence in pass::finish: seq before attention.
+            fence::light(self.shape.fences);
+            attention = self.attention_fenced();
+            let kept = !attention.has(Attention::SKIPS) || self.was_kept(hand.reach, ticket);
+            if !kept {
+                if self.shape.growing {
+                    self.advance(ticket);
+                }
+                if step("abandon") {
+                    return (at, attention);
+                }
+            }
+        }
+        (messages.len(), attention)
+    }
+
+    fn publish_run_alone<M: AsRef<[u8]>>(
+        &self,
+        hand: &mut Hand<'_>,
+        first: u64,
+        messages: &[M],
+    ) -> (usize, Pushed) {
+        for (ticket, message) in (first..).zip(messages) {
+            Slot::of(hand.reach, ticket).write_checked(message.as_ref(), &self.shape);
+            hand.reach.seq(ticket).store(ticket + 1, PUBLISH);
+        }
+        hand.tail_own = first + messages.len() as u64;
+        self.control.tail.store(hand.tail_own, ADVANCE);
+        // Pairs with the heavy fence in wait::park: seq before attention.
+        fence::light(self.shape.fences);
+        (messages.len(), Pushed::Done { attention: self.attention_fenced() })
+    }
+
+    /// As `withdraw`, for all tickets of a claim.
+    fn withdraw_run(&self, hand: &mut Hand<'_>, first: u64, count: u64) {
+        hand.line.announced.store(0, ANNOUNCE);
+        // After it: who sees it sees the announcement gone.
+        hand.line.further.store(0, ANNOUNCE);
+        // Pairs with the heavy fence in pass::release: announcement before attention.
+        fence::light(self.shape.fences);
+        if self.attention_fenced().has(Attention::SKIPS) {
+            (first..first + count).for_each(|ticket| self.tidy(hand, ticket));
+        }
+    }
+
+    /// Takes what is published from the head on and lies in slots, at most as many as `lens`: message
+    /// n goes to `out[n * inline_max..]`, its length to `lens[n]`. [`Taken::Message`] says how many
+    /// with `len`; [`Taken::Stalled`] and all others are left to [`Ring::pop`], with `None`.
+    ///
+    /// # Panics
+    /// If `out` is too short for that.
+    pub fn pop_run(&self, grip: &Grip<'_>, out: &mut [u8], lens: &mut [usize]) -> Option<Taken> {
+        let head = self.control.head.load(HEAD);
+        let reach = grip.reach();
+        let left = reach.left_from(head).min(lens.len() as u64);
+        let published = |ticket: &u64| reach.seq(*ticket).load(SEEN) == ticket + 1;
+        let count = (head..).take(left as usize).take_while(published).count();
+        // Pairs with the heavy fence in pass::finish: seq (seen) before attention and mark.
+        fence::light(self.shape.fences);
+        if count < 2 || self.attention_fenced().has(Attention::SKIPS) {
+            return None;
+        }
+        let inline_max = self.shape.inline_max;
+        let mut taken = 0;
+        for (at, ticket) in (head..).take(count).enumerate() {
+            let len = reach.length(ticket).load(SEEN) as usize;
+            if len > inline_max {
+                break;
+            }
+            let out = &mut out[at * inline_max..][..len];
+            // SAFETY: a slot's payload holds inline_max bytes (Ring::new), `out` is no longer.
+            unsafe { payload::load(reach.payload(ticket), out) };
+            lens[at] = len;
+            taken += 1;
+        }
+        if taken == 0 || !self.advance_by(head, taken as u64) {
+            return None;
+        }
+        // Pairs with the heavy fence in wait::park: head before attention.
+        fence::light(self.shape.fences);
+        Some(Taken::Message { len: taken, attention: self.attention_fenced() })
+    }
+
+    fn advance_by(&self, head: u64, count: u64) -> bool {
+        if self.shape.consumers == Role::One && !self.shape.growing {
+            self.control.head.store(head + count, TAKE);
+            return true;
+        }
+        self.control.head.compare_exchange(head, head + count, TAKE, LOST).is_ok()
+    }
+}
