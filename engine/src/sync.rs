@@ -108,7 +108,7 @@ pub mod fence {
             Fences::Asymmetric => {
                 core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
             }
-            _ => full(),
+            _ => both(),
         }
     }
 
@@ -129,7 +129,7 @@ pub mod fence {
                 membarrier(MembarrierCommand::GlobalExpedited).map_err(|_| Refused)
             }
             _ => {
-                full();
+                both();
                 Ok(())
             }
         }
@@ -140,8 +140,18 @@ pub mod fence {
     #[cfg(loom)]
     use loom::sync::atomic::fence as fence_of;
 
+    /// A whole one, for what is frequent on both sides.
     #[inline(always)]
-    fn full() {
+    pub(crate) fn full() {
+        #[cfg(loom)]
+        if super::mutant::is("full-fence") {
+            return;
+        }
+        both();
+    }
+
+    #[inline(always)]
+    fn both() {
         #[cfg(loom)]
         point();
         fence_of(core::sync::atomic::Ordering::SeqCst);

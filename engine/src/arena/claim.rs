@@ -15,7 +15,7 @@ impl Arena<'_> {
         let pooled = self.from_pool(rooms, line);
         let index = match pooled {
             Some(index) => index,
-            None => self.search_all(rooms, line)?.ok_or(lacking)?,
+            None => self.search_all(class, line)?.ok_or(lacking)?,
         };
         let block = Block { class, index };
         let reserved = rooms.reserved(index);
@@ -45,10 +45,11 @@ impl Arena<'_> {
     }
 
     /// Any block of `within` that is free, or has become so.
-    fn search(&self, class: &Class<'_>, mut within: Range<usize>, line: usize) -> Option<usize> {
+    fn search(&self, at: usize, mut within: Range<usize>, line: usize) -> Option<usize> {
+        let class = &self.classes[at];
         let found = within.find(|&index| match class.state(index) {
             free @ (State::Hole | State::Free) => class.change(index, free, State::Held { line }),
-            State::Closed { .. } => self.reclaim(class, index, line),
+            State::Closed { .. } => self.reclaim(Block { class: at, index }, line),
             State::Held { .. } => false,
         })?;
         class.set_cursor(found + 1);
@@ -56,34 +57,44 @@ impl Arena<'_> {
     }
 
     /// From the cursor on; of those that were never used; at last, of all.
-    fn search_all(&self, class: &Class<'_>, line: usize) -> Result<Option<usize>, NoMemory> {
+    fn search_all(&self, at: usize, line: usize) -> Result<Option<usize>, NoMemory> {
+        let class = &self.classes[at];
         let mut from = class.cursor();
         loop {
             let described = class.described();
-            let found = self.search(class, from.min(described)..described, line);
+            let found = self.search(at, from.min(described)..described, line);
             if found.is_some() {
                 return Ok(found);
             }
             from = described;
             if !class.describe(self.ground)? {
-                return Ok(self.search(class, 0..described, line));
+                return Ok(self.search(at, 0..described, line));
             }
         }
     }
 
     /// Takes a closed block that nobody needs any more. False: it is not one.
-    fn reclaim(&self, class: &Class<'_>, index: usize, line: usize) -> bool {
-        let State::Closed { last } = class.state(index) else { return false };
+    fn reclaim(&self, block: Block, line: usize) -> bool {
+        let class = &self.classes[block.class];
+        let State::Closed { last } = class.state(block.index) else { return false };
         // `last` is 1 + the ticket, so this is: `head` is beyond it.
         if self.head() < last {
             return false;
         }
-        let (first, _) = class.tickets(index);
-        let busy = self.lines.iter().any(|line| line.is_busy_with(first, last));
-        if busy && step("busy") {
+        if self.is_busy(block, last) && step("busy") {
             return false;
         }
-        class.change(index, State::Closed { last }, State::Held { line })
+        class.change(block.index, State::Closed { last }, State::Held { line })
+    }
+
+    /// Does a participant still write or read there?
+    fn is_busy(&self, block: Block, last: u64) -> bool {
+        if block.class != SEGMENTS {
+            let named = block.pack();
+            return self.lines.iter().any(|line| line.holds(named));
+        }
+        let (first, _) = self.classes[SEGMENTS].tickets(block.index);
+        self.lines.iter().any(|line| line.announces_in(first, last))
     }
 
     /// A held block will get, or has, messages for `ticket`, which is about to be published.
@@ -110,17 +121,32 @@ impl Arena<'_> {
             return false;
         }
         // Whoever has read the last message may have looked before it was closed.
-        fence::light(self.fences);
-        !self.reclaim(class, block.index, line)
+        fence::full();
+        !self.reclaim(block, line)
     }
 
-    /// By who has read a message in `block`: gives the block back if that was the last thing in it.
-    pub fn done_with(&self, block: Block, line: usize) {
-        let Some(class) = self.classes.get(block.class) else { return };
+    /// By who has let go of `block`, or left it: gives it back if that was the last thing in it. False:
+    /// it is still closed, and somebody is busy there.
+    pub fn done_with(&self, block: Block, line: usize) -> bool {
+        let Some(class) = self.classes.get(block.class) else { return true };
         // Only a hostile reference names another.
-        if block.index < class.described() && self.reclaim(class, block.index, line) {
+        if block.index >= class.described() {
+            return true;
+        }
+        // We let go of it; now who else does, and is it closed?
+        fence::full();
+        let (ours, over) = match class.state(block.index) {
+            State::Closed { last } => (self.reclaim(block, line), self.head() >= last),
+            // It could not give its memory back while we looked at it.
+            State::Free if !class.is_pooled(block.index) => {
+                (class.change(block.index, State::Free, State::Held { line }), true)
+            }
+            _ => return true,
+        };
+        if ours {
             self.give_back(block, line);
         }
+        ours || !over
     }
 
     /// A held block is free again: it keeps its memory if few do, or gives it back.
@@ -140,29 +166,36 @@ impl Arena<'_> {
         }
     }
 
-    /// A held block gives its memory back.
+    /// A held block gives its memory back. A segment that a consumer still looks at is free and keeps
+    /// it, until that one leaves it.
     fn punch(&self, block: Block, line: usize) {
-        let Block { class, index } = block;
-        let pinned = class == SEGMENTS && self.is_pinned(index);
-        let class = &self.classes[class];
-        if !pinned {
-            class.set_reserved(index, 0);
-            self.ground.release(class.room.blocks_at + index * class.room.bytes, class.room.bytes);
+        let Block { class: of, index } = block;
+        let class = &self.classes[of];
+        let held = State::Held { line };
+        while of == SEGMENTS {
+            // Pairs with the light fence in Segments::enter: our claim of the block before their pins.
+            let refused = fence::heavy(self.fences).is_err();
+            if !refused && !self.is_pinned(index) {
+                break;
+            }
+            class.change(index, held, State::Free);
+            lower_cursor(class, index);
+            // It may have left before it was free.
+            fence::full();
+            if refused || self.is_pinned(index) || !class.change(index, State::Free, held) {
+                return;
+            }
         }
-        let now = if pinned { State::Free } else { State::Hole };
-        class.change(index, State::Held { line }, now);
-        if index < class.cursor() {
-            class.set_cursor(index);
-        }
+        class.set_reserved(index, 0);
+        self.ground.release(class.room.blocks_at + index * class.room.bytes, class.room.bytes);
+        class.change(index, held, State::Hole);
+        lower_cursor(class, index);
     }
 
     /// Does a consumer look at that segment? It may be about to copy a message that is not there any
     /// more, which it will notice; but it must find memory.
     fn is_pinned(&self, index: usize) -> bool {
-        // Pairs with the light fence in Segments::enter: our claim of the block before their pins.
-        // A refused fence leaves it alone.
-        fence::heavy(self.fences).is_err()
-            || self.lines.iter().any(|line| line.pin.load(SCAN) == index as u64 + 1)
+        self.lines.iter().any(|line| line.pin.load(SCAN) == index as u64 + 1)
     }
 
     /// By who has inherited line `dead`: what its last occupant held is closed, or given back.
@@ -183,8 +216,8 @@ impl Arena<'_> {
     /// Looks through all blocks: gives back what nobody needs and nobody saw. `line` must be the
     /// caller's. Says how many blocks that were.
     pub fn sweep(&self, line: usize) -> usize {
-        let over = |class: &Class<'_>, index: usize| match class.state(index) {
-            State::Closed { .. } => self.reclaim(class, index, line),
+        let over = |at: usize, class: &Class<'_>, index: usize| match class.state(index) {
+            State::Closed { .. } => self.reclaim(Block { class: at, index }, line),
             State::Free if !class.is_pooled(index) => {
                 class.change(index, State::Free, State::Held { line })
             }
@@ -193,7 +226,7 @@ impl Arena<'_> {
         let mut found = 0;
         for (at, class) in self.classes.iter().enumerate() {
             for index in 0..class.described() {
-                if over(class, index) {
+                if over(at, class, index) {
                     self.give_back(Block { class: at, index }, line);
                     found += 1;
                 }
@@ -209,5 +242,11 @@ impl Arena<'_> {
                 self.punch(Block { class: at, index }, line);
             }
         }
+    }
+}
+
+fn lower_cursor(class: &Class<'_>, index: usize) {
+    if index < class.cursor() {
+        class.set_cursor(index);
     }
 }

@@ -18,18 +18,21 @@
 //! ```
 //!
 //! A block holds the messages (or, for a ring segment, the slots) of the tickets `first..=last` of its
-//! extent. It is in use until `head` is beyond the last, *and* no participant's line names one of
-//! them: a producer announces the ticket it writes for, a consumer holds the ticket it has taken by
-//! reference. Nobody frees a message: who is done clears its line, and looks whether the block is
-//! over. What a participant leaves undone (killed, stopped, or two that both thought the other would),
-//! the next one who looks for a block finds.
+//! extent. It is in use until `head` is beyond the last, *and* no participant's line names it: a
+//! producer announces the ticket whose slot it writes, a consumer holds the block of the message that
+//! it has taken by reference. Nobody frees a message: who is done clears its line, and looks whether
+//! the block is over. What is left undone (by who was killed or stopped), the next one who looks for a
+//! block finds, or a sweep.
 //!
-//! Why that is enough: who takes by reference holds the ticket *before* it moves `head` past it, by
-//! release; who reclaims sees `head` beyond, by acquire, so it sees the line as well. A producer
-//! announces before it claims. Neither can name a ticket anew once `head` is beyond it.
+//! Why that is enough: who takes by reference holds the block *before* it moves `head` past the ticket,
+//! by release; who reclaims sees `head` beyond, by acquire, so it sees the line as well. A producer
+//! announces before it claims. Neither can come anew once `head` is beyond: its claim fails.
+//!
+//! Why nobody leaves a block to the other, and the other to it: of two who are done with it, and of a
+//! reader and the producer that closes it, each makes a full fence between what it did and its look.
 //!
 //! Small payloads are appended to a block of their producer's, one after another, so they cost no
-//! search and no word of their own. It is closed when the next does not fit.
+//! search and no state of their own. It is closed when the next does not fit.
 //!
 //! **The dead.** Only who occupies line L changes a block HELD{L}; who inherits the line from a dead
 //! occupant ([`Arena::inherit`]) closes its blocks: `last` was stored before each publication.

@@ -97,7 +97,7 @@ impl<'m> Segments<'m> {
         if step("pin") {
             line.pin.store(block as u64 + 1, ANNOUNCE);
         }
-        // Pairs with the heavy fence in Arena::is_pinned: our pin before head.
+        // Pairs with the heavy fence in Arena::punch: our pin before head.
         fence::light(self.shape.fences);
         if arena.head() / self.shape.slots != segment {
             return Err(Unmapped::Over);
@@ -110,11 +110,11 @@ impl<'m> Segments<'m> {
         self.find(arena, segment).ok().and_then(|block| self.reach(segment, block))
     }
 
-    /// The segment that a consumer has left for another may be over: gives its block back then.
-    pub fn leave(&self, arena: &Arena<'m>, segment: u64, line: usize) {
-        if let Ok(index) = self.find(arena, segment) {
-            arena.done_with(Block { class: SEGMENTS, index }, line);
-        }
+    /// The segment that a consumer has left for another may be over: gives its block back then. False:
+    /// it is, but a producer has yet to withdraw from it.
+    pub fn leave(&self, arena: &Arena<'m>, segment: u64, line: usize) -> bool {
+        self.find(arena, segment)
+            .map_or(true, |index| arena.done_with(Block { class: SEGMENTS, index }, line))
     }
 
     fn find(&self, arena: &Arena<'m>, segment: u64) -> Result<usize, Unmapped> {

@@ -76,7 +76,7 @@ pub struct Line {
     pub(crate) announced: Word,
     /// Who occupies it, in one word, see [`crate::registry`]; 0 for nobody.
     pub(crate) occupant: Word,
-    /// 0, or 1 + the ticket whose message its consumer is about to take by reference, or reads.
+    /// 0, or 1 + the block of the message that its consumer is about to take by reference, or reads.
     pub(crate) held: Word,
     /// 0, or 1 + the segment block that its consumer looks at.
     pub(crate) pin: Word,
@@ -150,12 +150,16 @@ impl Line {
         Some((first, self.further.load(SCAN)))
     }
 
-    /// Is its participant busy with a ticket (1 + each) of `first..=last`?
-    pub(crate) fn is_busy_with(&self, first: u64, last: u64) -> bool {
-        let announces = self.announcement().is_some_and(|(ticket, further)| {
+    /// Does it announce a ticket of `first..=last`, 1 + each?
+    pub(crate) fn announces_in(&self, first: u64, last: u64) -> bool {
+        self.announcement().is_some_and(|(ticket, further)| {
             ticket < last && ticket.saturating_add(1 + further) >= first
-        });
-        announces || (first..=last).contains(&self.held.load(SCAN))
+        })
+    }
+
+    /// Does its consumer hold that block?
+    pub(crate) fn holds(&self, block: u64) -> bool {
+        self.held.load(SCAN) == block + 1
     }
 
     pub(crate) fn is_occupied(&self) -> bool {

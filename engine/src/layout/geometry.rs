@@ -169,8 +169,8 @@ impl Geometry {
         let longest = self.request.message_max.min(self.request.max_bytes);
         let mut bytes = COLLECTED;
         while self.request.message_max > self.request.inline_max {
-            // Memory for twice as much as there may be: blocks are not always full.
-            let blocks = (2 * self.request.max_bytes / bytes).max(1);
+            // A message leaves less than three quarters of its block without memory.
+            let blocks = (CLASS_FACTOR * self.request.max_bytes / bytes).max(1);
             let keep = (KEPT_BYTES / bytes).min(POOL);
             self.rooms.push(self.room(bytes, blocks, keep));
             if bytes >= longest {
@@ -196,7 +196,9 @@ impl Geometry {
         }
         let bytes = (self.shape.slots as usize * (size_of::<Mark>() + self.slot_bytes()))
             .next_multiple_of(PAGE);
-        let blocks = (2 * self.request.max_bytes / bytes).clamp(2, SEGMENTS_MAX);
+        // Each participant may keep one from being used.
+        let blocks = self.request.max_bytes / bytes + self.request.lines + 2;
+        let blocks = blocks.min(SEGMENTS_MAX);
         self.rooms.push(self.room(bytes, blocks, SEGMENTS_KEPT));
         self.directory = (blocks + 2).next_power_of_two().max(DIRECTORY_MIN);
         self.shape.capacity = (self.directory as u64 - 1) * self.shape.slots;

@@ -20,6 +20,7 @@ use crate::wait::spin::{PAUSE, Patience, Spin};
 #[derive(Debug)]
 pub struct Consumer {
     grip: Grip<'static>,
+    trail: Trail,
     patience: Patience,
     spin: Spin,
     vigil: Vigil,
@@ -55,10 +56,10 @@ impl Consumer {
         let ring = shared.ring();
         let consumers = ring.shape().consumers;
         let seat = shared.registry().join(shared.estate(), Side::Consumer, consumers)?;
-        let grip = ring.grip(seat.line());
+        let (grip, trail) = (ring.grip(seat.line()), Trail::default());
         let patience = Patience::for_messages_of(ring.shape().inline_max);
         let (spin, vigil) = (Spin::default(), Vigil::new());
-        Ok(Self { grip, patience, spin, vigil, scratch: Vec::new(), seat, shared })
+        Ok(Self { grip, trail, patience, spin, vigil, scratch: Vec::new(), seat, shared })
     }
 
     /// In a forked child: takes a place of its own, and leaves the parent's alone.
@@ -216,9 +217,9 @@ impl Consumer {
         longest: usize,
         deadline: Deadline,
     ) -> Result<Got, PopError> {
-        let Self { shared, grip, patience, spin, vigil, seat, .. } = self;
+        let Self { shared, grip, trail, patience, spin, vigil, seat, .. } = self;
         let ring = shared.ring();
-        let attempt = || match take(shared, grip, seat, patience, vigil, buffer, longest) {
+        let attempt = || match take(shared, grip, trail, seat, patience, vigil, buffer, longest) {
             Err(PopError::Empty) => None,
             done => Some(done),
         };
@@ -230,8 +231,8 @@ impl Consumer {
     /// One attempt.
     #[inline(always)]
     fn take_one(&mut self, buffer: &mut [u8], longest: usize) -> Result<Got, PopError> {
-        let Self { shared, grip, patience, vigil, seat, .. } = self;
-        take(shared, grip, seat, patience, vigil, buffer, longest)
+        let Self { shared, grip, trail, patience, vigil, seat, .. } = self;
+        take(shared, grip, trail, seat, patience, vigil, buffer, longest)
     }
 
     #[inline(always)]
@@ -254,9 +255,7 @@ impl Consumer {
     /// A held message has been read.
     pub(super) fn release(&mut self, held: &Held) {
         self.grip.let_go();
-        if let Some(arena) = self.shared.arena() {
-            arena.done_with(held.block, self.seat.at());
-        }
+        done_with(&self.shared, &self.seat, held.block);
     }
 
     /// Bytes of the longest message in a slot.
@@ -273,6 +272,7 @@ const STALLS_MAX: u32 = 4096;
 fn take(
     shared: &Shared,
     grip: &Grip<'static>,
+    trail: &mut Trail,
     seat: &Seat<'_>,
     patience: &mut Patience,
     vigil: &mut Vigil,
@@ -292,12 +292,13 @@ fn take(
                 attend(shared, vigil, attention);
                 return find(shared, grip, reference);
             }
-            Ok(Taken::Empty) => return Err(found_empty(shared)),
+            Ok(Taken::Overtaken { block }) => done_with(shared, seat, Block::unpack(block)),
+            Ok(Taken::Empty) => return Err(found_empty(shared, trail, seat)),
             Ok(Taken::TooSmall { len }) => return Err(PopError::TooSmall { len }),
             Ok(Taken::Stalled(stalled)) => outwait(ring, grip, patience, stalled)?,
             Ok(Taken::Elsewhere { segment }) => {
-                if !move_to(shared, grip, seat, segment) {
-                    return Err(found_empty(shared));
+                if !move_to(shared, grip, trail, seat, segment) {
+                    return Err(found_empty(shared, trail, seat));
                 }
             }
             Err(_) => return Err(PopError::Corrupt),
@@ -318,18 +319,46 @@ fn find(shared: &Shared, grip: &Grip<'_>, reference: Reference) -> Result<Got, P
     Ok(Got::Held(Held { block, memory, len: len as usize }))
 }
 
+/// Gives a block back that we no longer hold, if it is over.
+#[cold]
+fn done_with(shared: &Shared, seat: &Seat<'_>, block: Block) {
+    if let Some(arena) = shared.arena() {
+        arena.done_with(block, seat.at());
+    }
+}
+
+/// The segment that we left and that was not quite over then.
+#[derive(Debug, Default)]
+struct Trail(Option<u64>);
+
+impl Trail {
+    /// We have left `segment`, if that is one; or there is nothing to do.
+    #[cold]
+    fn follow(&mut self, shared: &Shared, seat: &Seat<'_>, segment: Option<u64>) {
+        let (Some(segments), Some(arena)) = (shared.segments(), shared.arena()) else { return };
+        let over = |segment: &u64| segments.leave(arena, *segment, seat.at());
+        self.0 = self.0.take().filter(|before| !over(before));
+        // Two of them: one is left to whoever looks for a block.
+        self.0 = segment.filter(|left| !over(left)).or(self.0);
+    }
+}
+
 /// The head is in another segment: enters it, and gives the last one back if it is over. False:
 /// nobody has put anything there.
 #[cold]
-fn move_to(shared: &Shared, grip: &Grip<'static>, seat: &Seat<'_>, segment: u64) -> bool {
+fn move_to(
+    shared: &Shared,
+    grip: &Grip<'static>,
+    trail: &mut Trail,
+    seat: &Seat<'_>,
+    segment: u64,
+) -> bool {
     let (Some(segments), Some(arena)) = (shared.segments(), shared.arena()) else { return true };
     match segments.enter(arena, segment, grip.line()) {
         Ok(reach) => {
-            let before = grip.reach().first();
+            let left = grip.reach().first().map(|ticket| shared.ring().segment_of(ticket));
             grip.move_to(reach);
-            if let Some(ticket) = before {
-                segments.leave(arena, shared.ring().segment_of(ticket), seat.at());
-            }
+            trail.follow(shared, seat, left);
             true
         }
         Err(Unmapped::Missing) => !shared.ring().is_untouched(),
@@ -360,8 +389,11 @@ fn outwait(
 
 /// A queue found empty may have places that came from passing over, which woke nobody.
 #[cold]
-fn found_empty(shared: &Shared) -> PopError {
+fn found_empty(shared: &Shared, trail: &mut Trail, seat: &Seat<'_>) -> PopError {
     let ring = shared.ring();
     shared.room().wake(ring, ring.attention());
+    if trail.0.is_some() {
+        trail.follow(shared, seat, None);
+    }
     PopError::Empty
 }

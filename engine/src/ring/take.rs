@@ -26,6 +26,12 @@ pub enum Taken {
         /// As it was when the message had been taken.
         attention: Attention,
     },
+    /// Another took that message first. We held its block meanwhile, so whoever was done with the block
+    /// may have left it to us.
+    Overtaken {
+        /// The block, as the arena names it.
+        block: u64,
+    },
     /// No message, and no put in progress.
     Empty,
     /// The message at the head is of a segment that this grip has no reach of.
@@ -163,7 +169,7 @@ impl<'m> Ring<'m> {
         Some(Taken::Message { len, attention: self.attention_fenced() })
     }
 
-    /// Takes a message that lies elsewhere: holds it, then claims it. Nobody uses its memory again
+    /// Takes a message that lies elsewhere: holds its block, then claims it. Nobody uses the block again
     /// while it is held; nor before `head` has passed it.
     #[cold]
     fn take_reference(
@@ -183,11 +189,11 @@ impl<'m> Ring<'m> {
         }
         let [block, offset] = [0, 1].map(|at| reach.payload(head)[at].load(PAYLOAD));
         if step("hold") {
-            grip.line.held.store(head + 1, ANNOUNCE);
+            grip.line.held.store(block.wrapping_add(1), ANNOUNCE);
         }
         if !self.advance(head) {
             grip.let_go();
-            return None;
+            return Some(Taken::Overtaken { block });
         }
         // Pairs with the heavy fence in wait::park: head before attention.
         fence::light(self.shape.fences);
