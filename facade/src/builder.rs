@@ -8,47 +8,60 @@ use shmq_engine::Options;
 use crate::error::CreateError;
 use crate::queue::Queue;
 
-/// The default of [`Builder::message_max`], in bytes.
-const MESSAGE_MAX: usize = 1024;
-
 /// Options of a new queue; from [`Queue::builder`].
 ///
-/// The queue's memory is reserved when it is created: `maxsize + participants` places, rounded up
-/// to a power of two, of `message_max + 16` bytes each, rounded up to 64.
+/// The places of a bounded queue are reserved when it is created: `maxsize + participants` of them,
+/// rounded up to a power of two, of 64 bytes and 16. What values of more than 48 bytes need besides, and
+/// the places of an unbounded queue, is reserved when they are put, and given back when they are got.
 ///
 /// ```
 /// use shmq::Queue;
 ///
-/// let pages: Queue<Vec<u8>> = Queue::builder().maxsize(3).message_max(64 << 10).create()?;
+/// let pages: Queue<Vec<u8>> = Queue::builder().maxsize(3).max_bytes(64 << 20).create()?;
 /// assert_eq!(pages.maxsize(), 3);
 /// # Ok::<(), shmq::CreateError>(())
 /// ```
 #[must_use]
 pub struct Builder<T> {
     maxsize: usize,
-    message_max: usize,
+    message_max: Option<usize>,
+    max_bytes: Option<usize>,
     participants: Option<usize>,
     values: PhantomData<fn(T) -> T>,
 }
 
 impl<T> Builder<T> {
     pub(crate) fn new() -> Self {
-        Self { maxsize: 0, message_max: MESSAGE_MAX, participants: None, values: PhantomData }
+        Self {
+            maxsize: 0,
+            message_max: None,
+            max_bytes: None,
+            participants: None,
+            values: PhantomData,
+        }
     }
 
-    /// How many values the queue holds: exactly that many, at least 1. It has to be said, because
-    /// 0, which means unbounded, is not available yet.
+    /// How many values the queue holds: exactly that many. 0, the default, is no bound but memory.
     pub fn maxsize(mut self, values: usize) -> Self {
         self.maxsize = values;
         self
     }
 
-    /// The longest value, in bytes, once encoded; 1024 by default.
+    /// The longest value, in bytes, once encoded; by default, what `max_bytes` can hold. If that is at
+    /// most 32 KiB, each place is large enough for it, which saves some tens of nanoseconds and costs
+    /// the memory.
     ///
     /// postcard encodes tightly: an integer takes at most its own size and a byte or three, a
     /// string or a vector its bytes and a length of one to ten.
     pub fn message_max(mut self, bytes: usize) -> Self {
-        self.message_max = bytes;
+        self.message_max = Some(bytes);
+        self
+    }
+
+    /// The most memory that the queue may take, in bytes, at least 1 MiB; by default, as much as the
+    /// machine has. A put that needs more is refused, with [`PutError::NoMemory`](crate::PutError).
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = Some(bytes);
         self
     }
 
@@ -65,10 +78,9 @@ impl<T> Builder<T> {
     /// [`Queue::inherit`].
     ///
     /// # Errors
-    /// [`CreateError::Unbounded`] without a `maxsize`; [`CreateError::Engine`] says which option is
-    /// out of range, or what the system refused.
+    /// [`CreateError::Engine`] says which option is out of range, or what the system refused.
     pub fn create(self) -> Result<Queue<T>, CreateError> {
-        let engine = self.options()?.create_anonymous().map_err(CreateError::from_engine)?;
+        let engine = self.options().create_anonymous().map_err(CreateError::from_engine)?;
         Ok(Queue::from_engine(engine, None))
     }
 
@@ -80,16 +92,22 @@ impl<T> Builder<T> {
     /// # Errors
     /// As for [`Builder::create`]; also if the name is taken, or no name.
     pub fn create_named(self, name: &str) -> Result<Queue<T>, CreateError> {
-        let engine = self.options()?.create_named(name).map_err(CreateError::from_engine)?;
+        let engine = self.options().create_named(name).map_err(CreateError::from_engine)?;
         Ok(Queue::from_engine(engine, Some(name.to_owned())))
     }
 
-    fn options(&self) -> Result<Options, CreateError> {
-        if self.maxsize == 0 {
-            return Err(CreateError::Unbounded);
+    fn options(&self) -> Options {
+        let mut options = match self.maxsize {
+            0 => Options::unbounded(),
+            maxsize => Options::new(maxsize),
+        };
+        if let Some(bytes) = self.message_max {
+            options = options.message_max(bytes);
         }
-        let options = Options::new(self.maxsize).message_max(self.message_max);
-        Ok(self.participants.map_or(options, |most| options.participants(most)))
+        if let Some(bytes) = self.max_bytes {
+            options = options.max_bytes(bytes);
+        }
+        self.participants.map_or(options, |most| options.participants(most))
     }
 }
 
@@ -98,6 +116,7 @@ impl<T> fmt::Debug for Builder<T> {
         f.debug_struct("Builder")
             .field("maxsize", &self.maxsize)
             .field("message_max", &self.message_max)
+            .field("max_bytes", &self.max_bytes)
             .field("participants", &self.participants)
             .finish_non_exhaustive()
     }

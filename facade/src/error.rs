@@ -15,9 +15,6 @@ use crate::wire::{DecodeError, EncodeError};
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CreateError {
-    /// Asked for a `maxsize` of 0, or for none.
-    #[error("a maxsize of 0 (unbounded) is not available yet; use a maxsize of at least 1")]
-    Unbounded,
     /// An option is out of range, the name is taken, or the system refused.
     #[error(transparent)]
     Engine(shmq_engine::CreateError),
@@ -56,6 +53,14 @@ pub enum PutError<T> {
         /// The longest that fits, in bytes.
         max: usize,
     },
+    /// There is no memory for the value, now. Nothing is lost, and the queue works on.
+    #[error("the value was not put")]
+    NoMemory {
+        /// The value.
+        value: T,
+        /// What was spent, and what to do about it.
+        source: PushError,
+    },
     /// The value could not be encoded. No place was used.
     #[error("the value was not put")]
     Encode {
@@ -89,6 +94,7 @@ impl<T> PutError<T> {
         match self {
             Self::Full(value)
             | Self::TooLarge { value, .. }
+            | Self::NoMemory { value, .. }
             | Self::Encode { value, .. }
             | Self::Attach { value, .. }
             | Self::Engine { value, .. } => value,

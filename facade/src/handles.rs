@@ -19,7 +19,7 @@ use std::thread;
 #[derive(Debug)]
 pub(crate) struct Handle<S> {
     pub(crate) side: S,
-    pub(crate) buffer: Box<[u8]>,
+    pub(crate) buffer: Vec<u8>,
 }
 
 /// Handles of one side, in use or not.
@@ -35,10 +35,10 @@ impl<S> Handles<S> {
         Self { first: Mutex::new(None), idle: Mutex::new(Vec::new()) }
     }
 
-    /// An idle handle, or a new one of what `attach` makes, with a buffer of `message_max` bytes.
+    /// An idle handle, or a new one of what `attach` makes, with a buffer of `buffered` bytes.
     pub(crate) fn lend<E>(
         &self,
-        message_max: usize,
+        buffered: usize,
         attach: impl FnOnce() -> Result<S, E>,
     ) -> Result<Lent<'_, S>, E> {
         if let Some(first) = self.try_first()
@@ -49,7 +49,7 @@ impl<S> Handles<S> {
         let idle = self.idle().and_then(|mut idle| idle.pop());
         let handle = match idle {
             Some(handle) => handle,
-            None => Handle { side: attach()?, buffer: vec![0; message_max].into() },
+            None => Handle { side: attach()?, buffer: vec![0; buffered] },
         };
         Ok(Lent(Place::Out { handle: Some(handle), home: self }))
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,7 +12,7 @@ use shmq_engine::{AttachError, Consumer, PopError, Producer, PushError};
 use crate::builder::Builder;
 use crate::error::{CreateError, GetError, PutError};
 use crate::handles::{Handle, Handles, Lent};
-use crate::wire::{self, Unencoded};
+use crate::wire;
 
 /// A first-in-first-out queue of values, between any threads of any processes.
 ///
@@ -43,11 +43,10 @@ struct Inner {
 }
 
 impl<T> Queue<T> {
-    /// An anonymous queue of at most `maxsize` values, of up to 1024 bytes each once encoded.
+    /// An anonymous queue of at most `maxsize` values; 0 for as many as there is memory for.
     ///
     /// # Errors
-    /// [`CreateError::Unbounded`] if `maxsize` is 0: unbounded queues are not available yet, use a
-    /// maxsize of at least 1. [`CreateError::Engine`] if the system refused.
+    /// [`CreateError::Engine`] if `maxsize` is out of range, or the system refused.
     pub fn new(maxsize: usize) -> Result<Self, CreateError> {
         Self::builder().maxsize(maxsize).create()
     }
@@ -94,14 +93,22 @@ impl<T> Queue<T> {
         self.engine().is_empty()
     }
 
-    /// Do values and puts in progress fill the queue?
+    /// Do values and puts in progress fill the queue? Never, if it is unbounded.
     pub fn full(&self) -> bool {
         self.engine().is_full()
     }
 
-    /// How many values the queue can hold.
+    /// How many values the queue can hold; 0 if that is not bounded.
     pub fn maxsize(&self) -> usize {
-        self.engine().capacity()
+        match self.engine().capacity() {
+            usize::MAX => 0,
+            maxsize => maxsize,
+        }
+    }
+
+    /// Bytes of memory that the queue takes now, over all processes.
+    pub fn resident_bytes(&self) -> u64 {
+        self.engine().resident_bytes()
     }
 
     /// The longest value, in bytes, once encoded.
@@ -116,7 +123,7 @@ impl<T: Serialize> Queue<T> {
     ///
     /// # Errors
     /// [`PutError`], but not [`PutError::Full`]. The value comes back in it; a value that is too
-    /// large or cannot be encoded is refused at once, and uses no place.
+    /// large, cannot be encoded, or finds no memory is refused at once, and uses no place.
     pub fn put(&self, value: T) -> Result<(), PutError<T>> {
         self.put_by(value, Producer::push)
     }
@@ -147,16 +154,15 @@ impl<T: Serialize> Queue<T> {
             Err(source) => return Err(PutError::Attach { value, source }),
         };
         let Handle { side: producer, buffer } = &mut *lent;
-        let max = buffer.len();
-        let message = match wire::encode(&value, buffer) {
-            Ok(message) => message,
-            Err(Unencoded::TooLarge { len }) => {
-                return Err(PutError::TooLarge { value, len, max });
-            }
-            Err(Unencoded::Failed(source)) => return Err(PutError::Encode { value, source }),
-        };
-        push(producer, message).map_err(|error| match error {
+        if let Err(source) = wire::encode(&value, buffer) {
+            return Err(PutError::Encode { value, source });
+        }
+        let done = push(producer, buffer);
+        forget_large(buffer);
+        done.map_err(|error| match error {
             PushError::Full => PutError::Full(value),
+            PushError::TooLarge { len, max } => PutError::TooLarge { value, len, max },
+            source @ PushError::NoMemory { .. } => PutError::NoMemory { value, source },
             source => PutError::Engine { value, source },
         })
     }
@@ -177,7 +183,10 @@ impl<T: DeserializeOwned> Queue<T> {
     /// # Errors
     /// As for [`Queue::get`], and [`GetError::Empty`] after `timeout`, never earlier.
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
-        self.get_by(|consumer, buffer| consumer.pop_timeout(buffer, timeout))
+        let start = Instant::now();
+        self.get_by(|consumer, buffer| {
+            consumer.pop_timeout(buffer, timeout.saturating_sub(start.elapsed()))
+        })
     }
 
     /// Gets the next value now, or says [`GetError::Empty`]. Never blocks.
@@ -190,27 +199,43 @@ impl<T: DeserializeOwned> Queue<T> {
 
     fn get_by(
         &self,
-        pop: impl FnOnce(&mut Consumer, &mut [u8]) -> Result<usize, PopError>,
+        pop: impl Fn(&mut Consumer, &mut [u8]) -> Result<usize, PopError>,
     ) -> Result<T, GetError> {
         let mut lent = self.inner.consumer().map_err(|source| GetError::Attach { source })?;
         let Handle { side: consumer, buffer } = &mut *lent;
-        let len = pop(consumer, buffer).map_err(|error| match error {
-            PopError::Empty => GetError::Empty,
-            source => GetError::Engine { source },
-        })?;
-        wire::decode(&buffer[..len]).map_err(|source| GetError::Decode { source })
+        let len = loop {
+            match pop(consumer, buffer) {
+                Ok(len) => break len,
+                // The buffer grows to the longest value so far; somebody else may take this one.
+                Err(PopError::TooSmall { len }) => buffer.resize(len.next_power_of_two(), 0),
+                Err(PopError::Empty) => return Err(GetError::Empty),
+                Err(source) => return Err(GetError::Engine { source }),
+            }
+        };
+        let value = wire::decode(&buffer[..len]);
+        forget_large(buffer);
+        value.map_err(|source| GetError::Decode { source })
     }
 }
 
 impl Inner {
     fn producer(&self) -> Result<Lent<'_, Producer>, AttachError> {
-        self.producers
-            .lend(self.engine.message_max(), || attach(|| self.engine.producer(), &self.consumers))
+        self.producers.lend(0, || attach(|| self.engine.producer(), &self.consumers))
     }
 
     fn consumer(&self) -> Result<Lent<'_, Consumer>, AttachError> {
-        self.consumers
-            .lend(self.engine.message_max(), || attach(|| self.engine.consumer(), &self.producers))
+        let attach = || attach(|| self.engine.consumer(), &self.producers);
+        self.consumers.lend(self.engine.inline_max(), attach)
+    }
+}
+
+/// A handle does not keep a buffer larger than this.
+const KEPT_MAX: usize = 1 << 20;
+
+/// After a value that was larger, the memory is given back.
+fn forget_large(buffer: &mut Vec<u8>) {
+    if buffer.capacity() > KEPT_MAX {
+        *buffer = Vec::new();
     }
 }
 

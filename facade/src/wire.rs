@@ -1,6 +1,5 @@
 //! Values as bytes: postcard, and nothing besides.
 
-use postcard::ser_flavors::Size;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -31,33 +30,12 @@ pub enum DecodeError {
     },
 }
 
-/// Why there is no message.
-#[derive(Debug)]
-pub(crate) enum Unencoded {
-    /// It would be longer than the buffer.
-    TooLarge { len: usize },
-    /// There is no encoding.
-    Failed(EncodeError),
-}
-
-/// Encodes `value` into the front of `buffer`.
-pub(crate) fn encode<'b, T: Serialize>(
-    value: &T,
-    buffer: &'b mut [u8],
-) -> Result<&'b [u8], Unencoded> {
-    match postcard::to_slice(value, buffer) {
-        Ok(message) => Ok(message),
-        Err(postcard::Error::SerializeBufferFull) => Err(too_large(value)),
-        Err(error) => Err(Unencoded::Failed(EncodeError(error))),
-    }
-}
-
-#[cold]
-fn too_large<T: Serialize>(value: &T) -> Unencoded {
-    match postcard::serialize_with_flavor(value, Size::default()) {
-        Ok(len) => Unencoded::TooLarge { len },
-        Err(error) => Unencoded::Failed(EncodeError(error)),
-    }
+/// Encodes `value` into `buffer`, in place of what was there.
+pub(crate) fn encode<T: Serialize>(value: &T, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let mut empty = std::mem::take(buffer);
+    empty.clear();
+    *buffer = postcard::to_extend(value, empty).map_err(EncodeError)?;
+    Ok(())
 }
 
 /// Decodes a value from all of `message`.

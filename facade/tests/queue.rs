@@ -201,7 +201,6 @@ fn values_fit_up_to_message_max() {
     let PutError::TooLarge { value, len: 9, max: 8 } = error else { panic!("{error}") };
     assert_eq!(value, [8; 8]);
     assert!(queue.empty());
-    assert_eq!(Queue::<()>::new(1).unwrap().message_max(), 1024);
 }
 
 #[test]
@@ -223,13 +222,45 @@ fn what_is_no_value_is_taken_and_told() {
 }
 
 #[test]
-fn unbounded_is_refused_with_a_remedy() {
-    for error in [Queue::<u8>::new(0), Queue::builder().create()].map(Result::unwrap_err) {
-        assert!(matches!(error, CreateError::Unbounded));
-        assert!(error.to_string().ends_with("use a maxsize of at least 1"), "{error}");
+fn without_a_maxsize_there_is_no_bound() {
+    for queue in [Queue::new(0).unwrap(), Queue::builder().create().unwrap()] {
+        assert_eq!(queue.maxsize(), 0);
+        let before = queue.resident_bytes();
+        for n in 0..30_000 {
+            queue.put_nowait(vec![n; n % 1_000]).unwrap();
+        }
+        assert_eq!((queue.qsize(), queue.empty(), queue.full()), (30_000, false, false));
+        for n in 0..30_000 {
+            assert_eq!(queue.get().unwrap(), vec![n; n % 1_000]);
+        }
+        assert!(queue.empty());
+        assert!(queue.resident_bytes() < before + (8 << 20), "memory came back");
     }
     let error = Queue::<u8>::new(usize::MAX).unwrap_err();
     assert!(error.to_string().starts_with("maxsize is 18446744073709551615; "), "{error}");
+}
+
+#[test]
+fn values_may_be_of_any_size_and_a_lack_of_memory_is_told() {
+    let queue = Queue::builder().maxsize(100).max_bytes(64 << 20).create().unwrap();
+    for len in [0, 1, 100, 10_000, 3_000_000] {
+        queue.put(vec![7_u8; len]).unwrap();
+        assert_eq!(queue.get_timeout(SHORT).unwrap(), vec![7; len]);
+    }
+    let error = loop {
+        if let Err(error) = queue.put(vec![9_u8; 5_000_000]) {
+            break error;
+        }
+    };
+    let PutError::NoMemory { value, source } = error else { panic!("{error}") };
+    assert_eq!(value.len(), 5_000_000);
+    assert!(source.to_string().contains("max_bytes"), "{source}");
+    let there = queue.qsize();
+    assert!(there >= 10, "{there}");
+    for _ in 0..there {
+        assert_eq!(queue.get().unwrap(), vec![9; 5_000_000]);
+    }
+    queue.put(value).unwrap();
 }
 
 #[test]

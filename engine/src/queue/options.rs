@@ -24,6 +24,7 @@ use crate::sync::fence::{self, Fences};
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     request: Request,
+    unbounded: bool,
     inline_max: Option<usize>,
     message_max: Option<usize>,
     max_bytes: Option<usize>,
@@ -50,14 +51,20 @@ impl Options {
             producers: Role::Many,
             consumers: Role::Many,
         };
-        Self { request, inline_max: None, message_max: None, max_bytes: None, fences: None }
+        Self {
+            request,
+            unbounded: false,
+            inline_max: None,
+            message_max: None,
+            max_bytes: None,
+            fences: None,
+        }
     }
 
     /// A queue that holds as many messages as there is memory for, and gives back the memory of those
     /// that were taken.
     pub fn unbounded() -> Self {
-        // Told apart from a capacity of 0, which is refused, in `request`.
-        Self::new(usize::MAX)
+        Self { unbounded: true, ..Self::new(1) }
     }
 
     /// The longest message, in bytes; by default, what `max_bytes` can hold. If that is at most 32 KiB,
@@ -182,20 +189,15 @@ impl Options {
         let message_max = self.message_max.unwrap_or(max_bytes);
         let whole = if message_max <= WHOLE_MAX { message_max } else { INLINE };
         let inline_max = self.inline_max.unwrap_or(whole).min(message_max);
-        let capacity = match self.request.capacity {
-            usize::MAX => 0,
-            capacity => capacity,
-        };
+        // From here on 0 stands for unbounded.
+        let capacity = if self.unbounded { 0 } else { self.request.capacity };
         Request { capacity, inline_max, message_max, max_bytes, ..self.request }
     }
 
     fn lay_out(&self, max_bytes: usize) -> Result<Geometry, CreateError> {
         let request = self.request(max_bytes);
-        // 0 stands for unbounded from here on; asked for, it is out of range.
-        let capacity = if request.is_unbounded() { 1 } else { request.capacity };
-        let capacity = if self.request.capacity == 0 { 0 } else { capacity };
         let limits = [
-            ("capacity", capacity, 1, CAPACITY_MAX),
+            ("capacity", self.request.capacity, 1, CAPACITY_MAX),
             ("inline", self.inline_max.unwrap_or(0), 0, INLINE_MAX),
             ("message_max", request.message_max, 0, BYTES_MAX),
             ("max_bytes", max_bytes, BYTES_MIN, BYTES_MAX),
