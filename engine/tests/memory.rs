@@ -270,3 +270,26 @@ fn child() {
     }
     println!("limit met");
 }
+
+/// Values of a type are their bytes.
+#[test]
+fn values_are_put_and_got_without_encoding() {
+    let queue = Options::new(8).create_heap().unwrap();
+    let mut producer = queue.producer().unwrap();
+    let mut consumer = queue.consumer().unwrap();
+    producer.push_value(&[1.5_f64, 2.5]).unwrap();
+    producer.reserve_value::<[u64; 100]>().unwrap().commit_value(&[7_u64; 100]).unwrap();
+    let mut loan = producer.reserve_value::<[u32; 1000]>().unwrap();
+    // SAFETY: nobody else is here.
+    let value = unsafe { loan.as_mut_value::<[u32; 1000]>() }.unwrap();
+    value.fill(9);
+    loan.commit().unwrap();
+    producer.push(b"none").unwrap();
+    assert_eq!(consumer.pop_value::<[f64; 2]>().unwrap(), Some([1.5, 2.5]));
+    assert_eq!(consumer.pop_value().unwrap(), Some([7_u64; 100]));
+    let message = consumer.pop_ref().unwrap();
+    // SAFETY: as above.
+    assert_eq!(unsafe { message.as_value::<[u32; 1000]>() }, Some(&[9; 1000]));
+    drop(message);
+    assert_eq!(consumer.pop_value::<u64>().unwrap(), None);
+}

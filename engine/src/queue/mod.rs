@@ -8,6 +8,7 @@ mod options;
 mod payloads;
 mod producer;
 mod shared;
+mod typed;
 mod vigil;
 
 use std::fmt;

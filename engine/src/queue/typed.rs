@@ -1,0 +1,88 @@
+//! Values that are their bytes, by `zerocopy`'s word: put, got, written and read without encoding.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::{Consumer, Loan, Message, Producer, Uncommitted};
+use crate::error::{PopError, PushError};
+
+impl Producer {
+    /// Puts the bytes of `value`, waiting for a place as long as it takes.
+    ///
+    /// # Errors
+    /// As for [`Producer::push`].
+    pub fn push_value<T: IntoBytes + Immutable + ?Sized>(
+        &mut self,
+        value: &T,
+    ) -> Result<(), PushError> {
+        self.push(value.as_bytes())
+    }
+
+    /// Memory for a `T`: see [`Producer::reserve`].
+    ///
+    /// # Errors
+    /// As for [`Producer::reserve`].
+    pub fn reserve_value<T>(&mut self) -> Result<Loan<'_>, PushError> {
+        self.reserve(size_of::<T>())
+    }
+}
+
+impl Consumer {
+    /// Gets the next message, waiting for one as long as it takes: the value, or `None` if it has not
+    /// as many bytes as a `T`. It is gone then.
+    ///
+    /// # Errors
+    /// As for [`Consumer::pop_ref`].
+    pub fn pop_value<T: FromBytes + IntoBytes>(&mut self) -> Result<Option<T>, PopError> {
+        self.pop_ref().map(|message| message.read_value())
+    }
+}
+
+impl<'p> Loan<'p> {
+    /// Copies the bytes of `value` to the beginning, and puts the message.
+    ///
+    /// # Errors
+    /// As for [`Loan::commit`].
+    pub fn commit_value<T: IntoBytes + Immutable + ?Sized>(
+        mut self,
+        value: &T,
+    ) -> Result<(), Uncommitted<'p>> {
+        self.copy_from(0, value.as_bytes());
+        self.commit()
+    }
+
+    /// The value where it lies; `None` if there are not as many bytes as in a `T`, or not at a place
+    /// for one. (Blocks are aligned to 16 bytes.)
+    ///
+    /// # Safety
+    /// As for [`Loan::as_mut_slice`].
+    pub unsafe fn as_mut_value<T: FromBytes + IntoBytes + KnownLayout>(
+        &mut self,
+    ) -> Option<&mut T> {
+        // SAFETY: the same contract.
+        let bytes = unsafe { self.as_mut_slice() };
+        T::mut_from_bytes(bytes).ok()
+    }
+}
+
+impl Message<'_> {
+    /// The value, copied; `None` if there are not as many bytes as in a `T`.
+    pub fn read_value<T: FromBytes + IntoBytes>(&self) -> Option<T> {
+        if self.len() != size_of::<T>() {
+            return None;
+        }
+        let mut value = T::new_zeroed();
+        self.copy_to(0, value.as_mut_bytes());
+        Some(value)
+    }
+
+    /// The value where it lies; `None` if there are not as many bytes as in a `T`, or not at a place
+    /// for one. (Blocks are aligned to 16 bytes.)
+    ///
+    /// # Safety
+    /// As for [`Message::as_slice`].
+    pub unsafe fn as_value<T: FromBytes + KnownLayout + Immutable>(&self) -> Option<&T> {
+        // SAFETY: the same contract.
+        let bytes = unsafe { self.as_slice() };
+        T::ref_from_bytes(bytes).ok()
+    }
+}
