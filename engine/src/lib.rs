@@ -3,7 +3,7 @@
 //! A message that was pushed is popped by exactly one consumer, whole, in the order of the pushes.
 //! No operation takes a lock: a participant that is stopped or killed at any instruction delays
 //! nobody else. Nothing is copied more than once in and once out, and no system call is made while
-//! nobody sleeps.
+//! nobody sleeps and memory is there.
 //!
 //! ```
 //! use shmq_engine::Options;
@@ -28,8 +28,12 @@
 //! touches its parent's place in the queue. What a killed participant held is given back by whoever
 //! meets it, or at once by [`Queue::recover`].
 //!
-//! # Not yet
-//! Messages are at most `message_max` bytes, chosen at creation.
+//! # Sizes and bounds
+//! A message of up to [`inline_max`](Queue::inline_max) bytes lies in its slot; a longer one, up to what
+//! memory holds, in a block of its own memory, which is given back when it has been read.
+//! [`Producer::reserve`] lends that memory to be written in place, [`Consumer::pop_ref`] a message to be
+//! read in place. [`Options::unbounded`] makes a queue that grows with what is in it, and shrinks again.
+//! When there is no memory a put says [`PushError::NoMemory`], and the queue works on.
 //!
 //! [`ring`], [`wait`], [`layout`], [`sync`] and [`order`] are public for model checkers and for
 //! embedding the protocol over other memory; they change without notice.

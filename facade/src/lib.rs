@@ -41,8 +41,7 @@
 //! A queue may be used across `fork`, by parent and child, also while other threads use it.
 //!
 //! # Not yet
-//! Unbounded queues, `close`, `JoinableQueue`, `Process`, `Pool` and `Manager`; values larger than
-//! [`Builder::message_max`]. Both sides must name the same type: a type guard does not exist yet, and
+//! `close`, `JoinableQueue`, `Process`, `Pool` and `Manager`. Both sides must name the same type: a type guard does not exist yet, and
 //! bytes of another type are noticed only where they cannot be decoded, or are too many.
 
 mod builder;

@@ -85,7 +85,7 @@ impl Options {
     }
 
     /// The most memory the queue may take, in bytes, all that it keeps for later included; by default,
-    /// as much as the machine has. It takes some twenty times as much address space.
+    /// as much as the machine has. It takes some forty times as much address space.
     ///
     /// A put that would take more is refused ([`PushError::NoMemory`](crate::PushError::NoMemory)).
     #[must_use]
