@@ -2,6 +2,10 @@
 
 #![cfg(loom)]
 
+mod land;
+
+pub use land::{Held, Land, Worker};
+
 use std::sync::Arc as StdArc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

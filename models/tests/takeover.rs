@@ -55,13 +55,6 @@ fn recovery_beside_the_next_lap() {
     beside_the_next_lap("recover || next lap", |rig| rig.recover(1));
 }
 
-/// The heir is killed before it settles the line: the slot rests, beside a lap that finds it so, until
-/// the heir's own heir settles. At most 3 preemptions.
-#[test]
-fn the_heir_is_killed_at_once() {
-    beside_the_next_lap("heir killed at once || next lap", |rig| assert!(rig.inherit_and_die(1)));
-}
-
 /// The heir is killed after settling the line, which it never vacates: the slot is made usable by
 /// others in passing. At most 3 preemptions.
 #[test]
