@@ -13,7 +13,7 @@ use crate::order::Order;
 /// A 64-bit atomic of the mapping.
 #[derive(Debug)]
 #[cfg_attr(not(loom), repr(transparent))]
-pub struct Word(AtomicU64);
+pub struct Word(AtomicU64, #[cfg(loom)] Option<std::sync::Arc<memory::Memory>>);
 
 impl Word {
     /// A word that holds `value`.
@@ -25,17 +25,22 @@ impl Word {
     /// A word that holds `value`: not const, for loom's know who made them.
     #[cfg(loom)]
     pub fn new(value: u64) -> Self {
-        Self(AtomicU64::new(value))
+        Self(AtomicU64::new(value), None)
     }
 
     #[inline(always)]
     pub(crate) fn load(&self, order: Order) -> u64 {
-        self.0.load(order.get())
+        let value = self.0.load(order.get());
+        #[cfg(loom)]
+        self.touch();
+        value
     }
 
     #[inline(always)]
     pub(crate) fn store(&self, value: u64, order: Order) {
         self.0.store(value, order.get());
+        #[cfg(loom)]
+        self.touch();
     }
 
     #[inline(always)]
@@ -46,7 +51,77 @@ impl Word {
         won: Order,
         lost: Order,
     ) -> Result<u64, u64> {
-        self.0.compare_exchange(old, new, won.get(), lost.get())
+        let done = self.0.compare_exchange(old, new, won.get(), lost.get());
+        #[cfg(loom)]
+        self.touch();
+        done
+    }
+}
+
+#[cfg(loom)]
+impl Word {
+    /// A word of memory that comes and goes, which holds 0.
+    pub fn within(memory: &std::sync::Arc<memory::Memory>) -> Self {
+        Self(AtomicU64::new(0), Some(std::sync::Arc::clone(memory)))
+    }
+
+    /// Its memory is gone: it would read as zero.
+    pub fn wipe(&self) {
+        self.0.store(0, crate::order::HINT.get());
+    }
+
+    fn touch(&self) {
+        if let Some(memory) = &self.1 {
+            memory.touch();
+        }
+    }
+}
+
+/// Memory as the kernel gives and takes it, in loom builds only: whoever uses it must be sure that it
+/// is there, or the model fails.
+#[cfg(loom)]
+pub mod memory {
+    use loom::cell::UnsafeCell;
+
+    /// Some memory, or a hole.
+    #[derive(Debug)]
+    pub struct Memory(UnsafeCell<bool>);
+
+    // SAFETY: loom runs one thread at a time, and checks that accesses are ordered.
+    unsafe impl Send for Memory {}
+    // SAFETY: as for Send.
+    unsafe impl Sync for Memory {}
+
+    impl Memory {
+        /// None yet.
+        pub fn hole() -> Self {
+            Self(UnsafeCell::new(false))
+        }
+
+        /// Is it there? Asked by who is the only one to give or take it.
+        pub fn is_there(&self) -> bool {
+            // SAFETY: loom has checked that nobody writes meanwhile.
+            self.0.with(|there| unsafe { *there })
+        }
+
+        /// It is used, and had better be there.
+        pub fn touch(&self) {
+            assert!(self.is_there(), "memory was used that is not there");
+        }
+
+        /// It is there from now on.
+        pub fn reserve(&self) {
+            if !self.is_there() {
+                // SAFETY: loom has checked that nobody reads or writes meanwhile.
+                self.0.with_mut(|there| unsafe { *there = true });
+            }
+        }
+
+        /// It is gone. Whoever uses it at the same time fails.
+        pub fn release(&self) {
+            // SAFETY: as for `reserve`.
+            self.0.with_mut(|there| unsafe { *there = false });
+        }
     }
 }
 

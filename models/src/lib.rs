@@ -2,13 +2,17 @@
 
 #![cfg(loom)]
 
+mod land;
+
+pub use land::{Held, Land, Worker};
+
 use std::sync::Arc as StdArc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use loom::model::Builder;
 use shmq_engine::Fences;
 use shmq_engine::layout::cells::{Control, Gate, Line, Mark};
-use shmq_engine::ring::{Hand, Pushed, Ring, Role, Shape, Taken};
+use shmq_engine::ring::{Claim, Claimed, Grip, Hand, Pushed, Ring, Role, Shape, Stalled, Taken};
 use shmq_engine::sync::Word;
 use shmq_engine::wait::Want;
 use shmq_engine::wait::clock::Deadline;
@@ -55,6 +59,10 @@ pub struct Rig {
 
 /// Who occupies every line at first.
 const OCCUPANT: u64 = 1;
+/// Who inherits from the first occupant; its heir is the next number.
+const HEIR: u64 = 2;
+/// Who takes a vacant line.
+const NEWCOMER: u64 = 9;
 
 /// Messages are one word long.
 const STRIDE: usize = 3;
@@ -77,7 +85,8 @@ impl Rig {
             capacity,
             slots,
             stride: STRIDE,
-            message_max: size_of::<u64>(),
+            inline_max: size_of::<u64>(),
+            growing: false,
             producers,
             consumers,
             fences: Fences::Full,
@@ -109,23 +118,69 @@ impl Rig {
         self.items.let_time_pass();
     }
 
-    /// A dead participant's line is vacated. False: somebody else did.
-    pub fn vacate(&self, at: usize) -> bool {
-        self.lines[at].vacate(OCCUPANT)
+    /// A consumer. Of a bounded ring with messages in slots it writes nothing to its line, so which
+    /// that is does not matter.
+    pub fn grip(&self) -> Grip<'_> {
+        self.ring().grip(&self.lines[0])
     }
 
-    /// What recovery does: vacates a dead participant's line, and sweeps.
+    /// Claims the next ticket; its message is yet to come.
+    pub fn claim(&self, hand: &mut Hand<'_>) -> Claimed {
+        match self.ring().claim(hand).expect("nothing is corrupt") {
+            Claim::Claimed(claimed) => claimed,
+            other => panic!("not claimed: {other:?}"),
+        }
+    }
+
+    /// The ticket at the head, which was claimed and is not published.
+    pub fn stalled(&self) -> Stalled {
+        match self.ring().pop(&self.grip(), &mut [0; size_of::<u64>()], 0) {
+            Ok(Taken::Stalled(stalled)) => stalled,
+            other => panic!("not stalled: {other:?}"),
+        }
+    }
+
+    /// Passes that ticket over.
+    pub fn pass(&self, stalled: Stalled) {
+        self.ring().pass(&self.grip(), stalled).expect("fences are granted");
+    }
+
+    /// An heir takes the line of a dead participant, and is killed before it settles anything. False:
+    /// somebody else took it.
+    pub fn inherit_and_die(&self, at: usize) -> bool {
+        self.lines[at].inherit(OCCUPANT, HEIR)
+    }
+
+    /// An heir takes the line of a dead participant, settles it, and is killed.
+    pub fn settle_and_die(&self, at: usize) {
+        if self.inherit_and_die(at) {
+            self.ring().settle(&self.lines[at]);
+        }
+    }
+
+    /// What recovery does: inherits a dead participant's line, settles and vacates it, and sweeps.
     pub fn recover(&self, at: usize) {
-        self.vacate(at);
+        self.recover_from(at, OCCUPANT);
+    }
+
+    /// The same for an heir that died.
+    pub fn recover_from_heir(&self, at: usize) {
+        self.recover_from(at, HEIR);
+    }
+
+    fn recover_from(&self, at: usize, dead: u64) {
+        let line = &self.lines[at];
+        let heir = dead + 1;
+        if line.inherit(dead, heir) {
+            self.ring().settle(line);
+            line.vacate(heir);
+        }
         self.ring().sweep();
     }
 
     /// A new participant takes the line, if it is vacant.
     pub fn join(&self, at: usize) -> Option<Hand<'_>> {
-        self.lines[at].occupy(OCCUPANT + 1).then(|| {
-            self.ring().settle(&self.lines[at]);
-            self.hand(at)
-        })
+        self.lines[at].occupy(NEWCOMER).then(|| self.hand(at))
     }
 
     /// Puts `value`, and is killed before it wakes anybody.
@@ -147,6 +202,7 @@ impl Rig {
                 true
             }
             Pushed::Full => false,
+            Pushed::Elsewhere { .. } => panic!("a bounded ring has no segments"),
         }
     }
 
@@ -158,8 +214,9 @@ impl Rig {
     /// Takes a value, passing over at most `passes` tickets on the way.
     pub fn pop_passing(&self, mut passes: usize) -> Option<u64> {
         let mut bytes = [0; size_of::<u64>()];
+        let grip = self.grip();
         loop {
-            match self.ring().pop(&mut bytes).expect("nothing is corrupt") {
+            match self.ring().pop(&grip, &mut bytes, 0).expect("nothing is corrupt") {
                 Taken::Message { len, attention } => {
                     assert_eq!(len, bytes.len(), "a message was torn");
                     Want::room(&self.room).wake(&self.ring(), attention);
@@ -169,9 +226,9 @@ impl Rig {
                 Taken::Stalled(_) if passes == 0 => return None,
                 Taken::Stalled(stalled) => {
                     passes -= 1;
-                    self.ring().pass(stalled).expect("fences are granted");
+                    self.ring().pass(&grip, stalled).expect("fences are granted");
                 }
-                Taken::TooSmall { .. } => panic!("a message was torn"),
+                other => panic!("a message was torn: {other:?}"),
             }
         }
     }

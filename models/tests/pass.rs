@@ -7,7 +7,7 @@
 
 use loom::sync::Arc;
 use loom::thread;
-use shmq_engine::ring::{Claimed, Hand, Outcome, Role, Taken};
+use shmq_engine::ring::{Claimed, Hand, Outcome, Role};
 use shmq_models::{Rig, assert_conserved, explore};
 
 fn finish(rig: &Rig, hand: &mut Hand<'_>, value: u64) {
@@ -36,20 +36,18 @@ fn publishing_races_passing() {
 fn publishing_races_passing_and_taking() {
     explore("publish || pass || take", Some(3), || {
         let rig = Arc::new(Rig::new(2, 4, 1));
-        let claimed = rig.ring().claim(&mut rig.hand(0)).unwrap().unwrap();
-        let Ok(Taken::Stalled(stalled)) = rig.ring().pop(&mut [0; 8]) else {
-            panic!("not stalled")
-        };
+        let claimed = rig.claim(&mut rig.hand(0));
+        let stalled = rig.stalled();
         let passer = {
             let rig = Arc::clone(&rig);
-            thread::spawn(move || rig.ring().pass(stalled).unwrap())
+            thread::spawn(move || rig.pass(stalled))
         };
         let taker = {
             let rig = Arc::clone(&rig);
             thread::spawn(move || rig.pop_passing(0).into_iter().collect::<Vec<_>>())
         };
         let (ring, mut hand) = (rig.ring(), rig.hand(0));
-        ring.fill(&claimed, &1_u64.to_ne_bytes());
+        ring.fill(&hand, &claimed, &1_u64.to_ne_bytes());
         if ring.publish(&mut hand, claimed) == Outcome::PassedOver {
             finish(&rig, &mut hand, 1);
         }
@@ -86,8 +84,7 @@ fn a_late_writer_beside_the_next_lap() {
         {
             let mut hand = rig.hand(1);
             // Ticket 0: claimed and passed over; its producer is "stopped" here.
-            let ring = rig.ring();
-            let _stopped = ring.claim(&mut hand).unwrap().unwrap();
+            let _stopped = rig.claim(&mut hand);
             assert_eq!(rig.pop(), None);
             // Ticket 1, in the other slot, is put and taken: the next ticket falls on slot 0.
             let mut other = rig.hand(0);
@@ -101,7 +98,7 @@ fn a_late_writer_beside_the_next_lap() {
                 let ring = rig.ring();
                 let mut hand = rig.hand(1);
                 let claimed = Claimed::resumed(0);
-                ring.fill(&claimed, &16_u64.to_ne_bytes());
+                ring.fill(&hand, &claimed, &16_u64.to_ne_bytes());
                 assert_eq!(ring.publish(&mut hand, claimed), Outcome::PassedOver);
             })
         };
@@ -127,7 +124,7 @@ fn the_last_of_two_late_writers_releases() {
         let rig = Arc::new(Rig::new(1, 2, 3));
         let ring = rig.ring();
         // Ticket 0 by line 1: claimed, passed over.
-        let _stopped = ring.claim(&mut rig.hand(1)).unwrap().unwrap();
+        let _stopped = rig.claim(&mut rig.hand(1));
         assert_eq!(rig.pop(), None);
         // Ticket 1 is put and taken by line 0.
         let mut hand = rig.hand(0);
@@ -136,7 +133,7 @@ fn the_last_of_two_late_writers_releases() {
         // Ticket 2 by line 2 is claimed and stopped before it looks at the mark; consumers pass it
         // over, for its slot rests.
         let _stopped = ring.claim_without_looking(&mut rig.hand(2));
-        assert!(matches!(ring.pop(&mut [0; 8]), Ok(Taken::Stalled(_))));
+        rig.stalled();
         assert_eq!(rig.pop(), None);
         let late = [(1, 0), (2, 2)].map(|(line, ticket)| {
             let rig = Arc::clone(&rig);
@@ -169,13 +166,13 @@ fn a_late_passer_changes_nothing() {
         let rig = Arc::new(Rig::new(1, 2, 1));
         let ring = rig.ring();
         let mut hand = rig.hand(0);
-        let claimed = ring.claim(&mut hand).unwrap().unwrap();
-        let Ok(Taken::Stalled(stalled)) = ring.pop(&mut [0; 8]) else { panic!("not stalled") };
-        ring.fill(&claimed, &0_u64.to_ne_bytes());
+        let claimed = rig.claim(&mut hand);
+        let stalled = rig.stalled();
+        ring.fill(&hand, &claimed, &0_u64.to_ne_bytes());
         assert!(matches!(ring.publish(&mut hand, claimed), Outcome::Kept { .. }));
         let passer = {
             let rig = Arc::clone(&rig);
-            thread::spawn(move || rig.ring().pass(stalled).unwrap())
+            thread::spawn(move || rig.pass(stalled))
         };
         let mut got = vec![rig.pop_passing(0).unwrap()];
         for value in 1..4 {
@@ -199,8 +196,7 @@ fn a_late_passer_changes_nothing() {
 fn quieting_races_a_new_pass() {
     explore("quiet || pass", Some(2), || {
         let rig = Arc::new(Rig::new(2, 4, 2));
-        let ring = rig.ring();
-        let _stopped = ring.claim(&mut rig.hand(1)).unwrap().unwrap();
+        let _stopped = rig.claim(&mut rig.hand(1));
         assert_eq!(rig.pop(), None);
         let late = {
             let rig = Arc::clone(&rig);

@@ -14,7 +14,7 @@ use shmq_models::{Rig, assert_conserved, explore};
 /// rests. Ticket 1 has been used, so the next ticket falls on slot 0.
 fn with_a_dead_writer(lines: usize) -> Rig {
     let rig = Rig::new(1, 2, lines);
-    let _dead = rig.ring().claim(&mut rig.hand(1)).unwrap().unwrap();
+    let _dead = rig.claim(&mut rig.hand(1));
     assert_eq!(rig.pop(), None);
     assert!(rig.push(&mut rig.hand(0), 0));
     assert_eq!(rig.pop(), Some(0));
@@ -43,6 +43,8 @@ fn beside_the_next_lap(name: &str, recovery: fn(&Rig)) {
         recovery.join().unwrap();
         let sent: Vec<_> = put.then_some(1).into_iter().collect();
         assert_conserved(&sent, &[rig.drain()]);
+        // Only if the first heir died as well.
+        rig.recover_from_heir(1);
         assert_whole(&rig, 0);
     });
 }
@@ -53,15 +55,36 @@ fn recovery_beside_the_next_lap() {
     beside_the_next_lap("recover || next lap", |rig| rig.recover(1));
 }
 
-/// Whoever recovers is killed after vacating the line: the slot is made usable by others in passing. At
-/// most 3 preemptions.
+/// The heir is killed after settling the line, which it never vacates: the slot is made usable by
+/// others in passing. At most 3 preemptions.
 #[test]
-fn recovery_is_killed_half_way() {
-    beside_the_next_lap("recovery killed || next lap", |rig| assert!(rig.vacate(1)));
+fn the_heir_is_killed_half_way() {
+    beside_the_next_lap("heir killed half way || next lap", |rig| rig.settle_and_die(1));
 }
 
-/// Two recover at once, and a third participant takes the line as soon as it is vacant, with the
-/// dead one's announcement still in it. At most 2 preemptions.
+/// The heir is killed at once, and both who recover from its death inherit from it beside the next lap.
+/// At most 2 preemptions.
+#[test]
+fn two_heirs_of_an_heir() {
+    explore("heir of an heir || same || next lap", Some(2), || {
+        let rig = Arc::new(with_a_dead_writer(2));
+        assert!(rig.inherit_and_die(1));
+        let recoveries = [(); 2].map(|()| {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || rig.recover_from_heir(1))
+        });
+        let put = rig.push(&mut rig.hand(0), 1);
+        for recovery in recoveries {
+            recovery.join().unwrap();
+        }
+        let sent: Vec<_> = put.then_some(1).into_iter().collect();
+        assert_conserved(&sent, &[rig.drain()]);
+        assert_whole(&rig, 0);
+    });
+}
+
+/// Two recover at once, and a third participant takes the line as soon as it is vacant. At most 2
+/// preemptions.
 #[test]
 fn two_recover_while_another_joins() {
     explore("recover || recover || join", Some(2), || {
@@ -88,14 +111,15 @@ fn recovery_beside_a_late_writer_of_the_same_ticket() {
         let rig = Arc::new(Rig::new(1, 2, 3));
         let ring = rig.ring();
         ring.announce_only(&mut rig.hand(1));
-        let claimed = ring.claim(&mut rig.hand(2)).unwrap().unwrap();
+        let claimed = rig.claim(&mut rig.hand(2));
         assert_eq!(rig.pop(), None);
         let recovery = {
             let rig = Arc::clone(&rig);
             thread::spawn(move || rig.recover(1))
         };
-        ring.fill(&claimed, &32_u64.to_ne_bytes());
-        let outcome = ring.publish(&mut rig.hand(2), claimed);
+        let mut hand = rig.hand(2);
+        ring.fill(&hand, &claimed, &32_u64.to_ne_bytes());
+        let outcome = ring.publish(&mut hand, claimed);
         assert_eq!(outcome, shmq_engine::ring::Outcome::PassedOver);
         recovery.join().unwrap();
         assert_whole(&rig, 0);
@@ -109,9 +133,10 @@ fn recovery_beside_the_taking_of_the_last_message() {
     explore("recover || take last", Some(2), || {
         let rig = Arc::new(Rig::new(1, 2, 2));
         let ring = rig.ring();
-        let claimed = ring.claim(&mut rig.hand(1)).unwrap().unwrap();
-        ring.fill(&claimed, &16_u64.to_ne_bytes());
-        ring.publish_only(claimed);
+        let mut hand = rig.hand(1);
+        let claimed = rig.claim(&mut hand);
+        ring.fill(&hand, &claimed, &16_u64.to_ne_bytes());
+        ring.publish_only(&hand, claimed);
         let recovery = {
             let rig = Arc::clone(&rig);
             thread::spawn(move || rig.recover(1))
@@ -135,7 +160,7 @@ fn recovery_beside_the_taking_of_the_last_message() {
 fn a_burned_ticket_takes_no_place() {
     explore("burned ticket || length", Some(2), || {
         let rig = Arc::new(Rig::new(2, 4, 2));
-        let _dead = rig.ring().claim(&mut rig.hand(1)).unwrap().unwrap();
+        let _dead = rig.claim(&mut rig.hand(1));
         assert_eq!(rig.pop(), None);
         let mut hand = rig.hand(0);
         for value in 0..2 {

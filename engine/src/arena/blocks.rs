@@ -24,6 +24,18 @@ impl Block {
         (self.class as u64) << Self::INDEX_BITS | self.index as u64
     }
 
+    /// What a reference names, for the models.
+    #[cfg(loom)]
+    pub fn named(word: u64) -> Self {
+        Self::unpack(word)
+    }
+
+    /// How a reference names it.
+    #[cfg(loom)]
+    pub fn name(self) -> u64 {
+        self.pack()
+    }
+
     /// The reverse, unchecked.
     pub(crate) fn unpack(word: u64) -> Self {
         let index = word & ((1 << Self::INDEX_BITS) - 1);

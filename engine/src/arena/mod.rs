@@ -97,6 +97,32 @@ pub struct Arena<'m> {
     pub(crate) fences: Fences,
 }
 
+/// What the models make and ask.
+#[cfg(loom)]
+impl<'m> Arena<'m> {
+    /// Over these parts.
+    pub fn over(
+        classes: &'m [Class<'m>],
+        lines: &'m [Line],
+        head: &'m Word,
+        ground: &'m (dyn Ground + Send + Sync),
+        fences: Fences,
+    ) -> Self {
+        Self { classes, lines, head, ground, fences }
+    }
+
+    /// Does somebody hold it, or does it hold messages?
+    pub fn is_in_use(&self, block: Block) -> bool {
+        let state = self.classes[block.class].state(block.index);
+        matches!(state, blocks::State::Held { .. } | blocks::State::Closed { .. })
+    }
+
+    /// Is it free and without memory?
+    pub fn is_hole(&self, block: Block) -> bool {
+        self.classes[block.class].state(block.index) == blocks::State::Hole
+    }
+}
+
 impl Arena<'_> {
     /// Next to take: what lies before is consumed.
     fn head(&self) -> u64 {

@@ -81,7 +81,10 @@ impl<'m> Segments<'m> {
             arena.give_back(block, line);
             return Ok(self.find(arena, segment).ok().and_then(|found| self.reach(segment, found)));
         }
-        arena.close(block, line);
+        if !arena.close(block, line) {
+            // Others have used it up meanwhile.
+            arena.give_back(block, line);
+        }
         Ok(self.reach(segment, block.index))
     }
 
@@ -179,5 +182,35 @@ impl<'m> Segments<'m> {
             let directory = &class.control.directory;
             _ = directory.compare_exchange(from as u64, end as u64, BLOCKS, LOST);
         }
+    }
+}
+
+/// What the models make and ask, and where they stop.
+#[cfg(loom)]
+impl<'m> Segments<'m> {
+    /// Over these parts.
+    pub fn over(
+        directory: &'m [Word],
+        shape: Shape,
+        parts: &'m (dyn SegmentSlots<'m> + Send + Sync),
+    ) -> Self {
+        Self { directory, directory_at: 0, shape, parts }
+    }
+
+    /// The block of `segment`.
+    pub fn block_of(&self, arena: &Arena<'m>, segment: u64) -> Option<usize> {
+        self.find(arena, segment).ok()
+    }
+
+    /// Installs `segment`, which nobody else does, and stops before closing its block.
+    pub fn install_only(&self, arena: &Arena<'m>, segment: u64, line: usize) -> Option<Reach<'m>> {
+        let class = &arena.classes[SEGMENTS];
+        let block = arena.claim(SEGMENTS, class.room.bytes, line).ok()?;
+        let slots = self.shape.slots;
+        class.set_tickets(block.index, segment * slots + 1, (segment + 1) * slots);
+        let entry = (self.lap(segment) + 1) << BLOCK_BITS | block.index as u64;
+        let word = &self.directory[self.entry_of(segment)];
+        word.compare_exchange(word.load(BLOCK), entry, BLOCKS, LOST).ok()?;
+        self.reach(segment, block.index)
     }
 }

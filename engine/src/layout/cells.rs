@@ -44,6 +44,19 @@ impl Mark {
     pub fn unset() -> Self {
         Self { state: Word::new(0), base: Word::new(0) }
     }
+
+    /// The same in memory that comes and goes, for the models.
+    #[cfg(loom)]
+    pub fn within(memory: &std::sync::Arc<crate::sync::memory::Memory>) -> Self {
+        Self { state: Word::within(memory), base: Word::within(memory) }
+    }
+
+    /// Its memory is gone.
+    #[cfg(loom)]
+    pub fn wipe(&self) {
+        self.state.wipe();
+        self.base.wipe();
+    }
 }
 
 /// Where sleepers of one kind wait.
@@ -106,7 +119,11 @@ impl Extent {
 }
 
 /// Free blocks of one class that keep their memory, at most.
+#[cfg(not(loom))]
 pub const POOL: usize = 29;
+/// As few as a model needs: each costs it time.
+#[cfg(loom)]
+pub const POOL: usize = 2;
 
 /// What is shared about one class of blocks. Hints but for `described`: states decide.
 #[derive(Debug)]
@@ -127,6 +144,13 @@ impl ClassControl {
     pub fn unused() -> Self {
         let [described, cursor, directory] = [0; 3].map(Word::new);
         Self { described, cursor, directory, pool: [0; POOL].map(Word::new) }
+    }
+
+    /// The same, with so many descriptors and entries of the directory in memory, for the models.
+    #[cfg(loom)]
+    pub fn described(blocks: usize, directory: usize) -> Self {
+        let [described, directory] = [blocks, directory].map(|count| Word::new(count as u64));
+        Self { described, directory, ..Self::unused() }
     }
 }
 

@@ -224,3 +224,20 @@ fn begin_period(mark: &Mark, ticket: u64) {
         }
     }
 }
+
+/// Passers stopped between two steps, for the models.
+#[cfg(loom)]
+impl Ring<'_> {
+    /// Passes over a ticket of a growing ring that nobody publishes meanwhile, and stops before moving
+    /// `head`.
+    pub fn pass_only(&self, grip: &Grip<'_>, stalled: Stalled) {
+        let ticket = stalled.ticket;
+        grip.line.announced.store(ticket + 1, ANNOUNCE);
+        let mark = grip.reach().mark(ticket);
+        self.raise(Attention::SKIPS);
+        begin_period(mark, ticket);
+        let passed = Marked { ticket, state: State::Passed }.pack();
+        let seen = mark.state.load(MARK);
+        assert!(mark.state.compare_exchange(seen, passed, REMARK, LOST).is_ok());
+    }
+}

@@ -422,8 +422,8 @@ impl<'m> Ring<'m> {
     }
 
     /// Publishes, and stops before looking at attention.
-    pub fn publish_only(&self, claimed: Claimed) {
-        self.whole.seq(claimed.ticket).store(claimed.ticket + 1, PUBLISH);
+    pub fn publish_only(&self, hand: &Hand<'_>, claimed: Claimed) {
+        hand.reach.seq(claimed.ticket).store(claimed.ticket + 1, PUBLISH);
     }
 
     /// Claims the next ticket, and stops before looking at attention.

@@ -1,0 +1,113 @@
+//! A growing ring: segments are installed, entered, left, used again, and lose their memory.
+//!
+//! Consumers have no patience, as in the models of the bounded ring. Every word of a segment fails the
+//! model when it is used by who cannot be sure that its memory is there.
+
+#![cfg(loom)]
+
+use loom::sync::Arc;
+use loom::thread;
+use shmq_engine::ring::Role;
+use shmq_models::{Land, Worker, assert_conserved, explore};
+
+/// `puts` messages of the producer in that line; those for which there was a place.
+fn put(land: &Land, line: usize, puts: u64) -> Vec<u64> {
+    let values = (0..puts).map(|n| line as u64 * 16 + n);
+    land.work(line, |worker| {
+        if land.has_lone_producer() {
+            worker.begin_alone();
+        }
+        values.filter(|&value| worker.push(value)).collect()
+    })
+}
+
+fn get(worker: &mut Worker<'_>, gets: usize) -> Vec<u64> {
+    (0..gets).filter_map(|_| worker.pop()).collect()
+}
+
+/// Producers (in the first lines) with `puts` each beside consumers (in the next) with `gets` each,
+/// then a drain.
+fn conserve(land: Land, producers: usize, puts: u64, consumers: usize, gets: usize) {
+    let land = Arc::new(land);
+    let putters: Vec<_> = (1..producers)
+        .map(|line| {
+            let land = Arc::clone(&land);
+            thread::spawn(move || put(&land, line, puts))
+        })
+        .collect();
+    let getters: Vec<_> = (0..consumers)
+        .map(|at| {
+            let land = Arc::clone(&land);
+            thread::spawn(move || land.work(producers + at, |worker| get(worker, gets)))
+        })
+        .collect();
+    let mut sent = put(&land, 0, puts);
+    for putter in putters {
+        sent.extend(putter.join().unwrap());
+    }
+    let mut got: Vec<_> = getters.into_iter().map(|getter| getter.join().unwrap()).collect();
+    got.push(land.drain(producers));
+    assert_conserved(&sent, &got);
+    land.assert_nothing_leaks();
+}
+
+/// 1 producer x 3, 1 consumer x 3, segments of 1 slot in 3 blocks, 1 of which keeps its memory. At most
+/// 2 preemptions.
+#[test]
+fn one_to_one_keeps() {
+    explore("grow: 1Px3 1Cx3, keep 1", Some(2), || conserve(Land::growing(1, 3, 1, 2), 1, 3, 1, 3));
+}
+
+/// The same with memory given back at once. At most 2 preemptions.
+#[test]
+fn one_to_one_punches() {
+    explore("grow: 1Px3 1Cx3, punch", Some(2), || conserve(Land::growing(1, 3, 0, 2), 1, 3, 1, 3));
+}
+
+/// 1 producer x 3, 1 consumer x 2, segments of 2 slots in 2 blocks. At most 2 preemptions.
+#[test]
+fn one_to_one_in_twos() {
+    explore("grow: 1Px3 1Cx2 by 2", Some(2), || conserve(Land::growing(2, 2, 0, 2), 1, 3, 1, 2));
+}
+
+/// 2 producers x 1, 1 consumer x 1, segments of 1 slot in 3 blocks: both install the same. At most 1
+/// preemption.
+#[test]
+fn two_install_one_segment() {
+    explore("grow: 2Px1 1Cx1", Some(1), || conserve(Land::growing(1, 3, 0, 3), 2, 1, 1, 1));
+}
+
+/// 1 producer x 2, 2 consumers x 1, segments of 1 slot in 3 blocks. At most 1 preemption.
+#[test]
+fn two_consumers_cross() {
+    explore("grow: 1Px2 2Cx1", Some(1), || conserve(Land::growing(1, 3, 0, 3), 1, 2, 2, 1));
+}
+
+/// The one-producer mode: 1 producer x 3, 1 consumer x 3. At most 3 preemptions.
+#[test]
+fn a_lone_producer_grows() {
+    explore("grow: lone Px3 1Cx3", Some(3), || {
+        conserve(Land::growing_for(1, 3, 0, 2, Role::One), 1, 3, 1, 3);
+    });
+}
+
+/// While a producer installs the first segment, all of it is put and taken by others (one thread, two
+/// lines): it is over before its installer has closed it. At most 2 preemptions.
+#[test]
+fn a_segment_is_over_before_it_is_closed() {
+    explore("grow: install || put, get", Some(2), || {
+        let land = Arc::new(Land::growing(1, 3, 0, 3));
+        let others = {
+            let land = Arc::clone(&land);
+            thread::spawn(move || {
+                let sent = put(&land, 1, 1);
+                (sent, land.work(2, |worker| get(worker, 1)))
+            })
+        };
+        let mut sent = put(&land, 0, 1);
+        let (theirs, got) = others.join().unwrap();
+        sent.extend(theirs);
+        assert_conserved(&sent, &[got, land.drain(2)]);
+        land.assert_nothing_leaks();
+    });
+}
