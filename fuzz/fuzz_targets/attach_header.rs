@@ -221,7 +221,7 @@ fn apply(change: &Change, bytes: &mut [u8]) {
     let marks_at = LINES + lines * 16;
     let slots_at = (marks_at + slots * 2).next_multiple_of(16);
     let at = match change.place {
-        Place::Header(at) => usize::from(at) % 13,
+        Place::Header(at) => usize::from(at) % 16,
         Place::Attention => ATTENTION,
         Place::Tail => TAIL,
         Place::Head => HEAD,

@@ -3,6 +3,7 @@
 #![no_main]
 
 use std::collections::VecDeque;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
@@ -14,17 +15,84 @@ use shmq_engine::{
 const OPERATIONS_MAX: usize = 200;
 /// Waiting in vain takes a millisecond each time.
 const WAITS_MAX: usize = 1;
-const LEN_MAX: usize = 400;
+const IN_SLOTS_MAX: usize = 400;
+/// Beyond the blocks in which small payloads are collected.
+const LEN_MAX: usize = 70_000;
+/// An unbounded queue is never full.
+const FILL_MAX: usize = 100;
+const MAX_BYTES: usize = 4 << 20;
+/// With fewer messages than this, whatever their sizes, there must be memory for one more: a message
+/// keeps at most the block it lies in, or a segment.
+const MODEST: usize = 16;
 
 #[derive(Arbitrary, Debug)]
 struct Input {
-    capacity: u8,
-    message_max: u16,
+    kind: Kind,
     participants: u8,
     one_producer: bool,
     one_consumer: bool,
     full_fences: bool,
     operations: Vec<Operation>,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Kind {
+    /// Every message lies in its slot.
+    InSlots {
+        capacity: u8,
+        message_max: u16,
+    },
+    /// Some, or all, lie in the arena.
+    ByReference {
+        capacity: u8,
+        inline: u16,
+        message_max: Option<u16>,
+    },
+    Unbounded {
+        inline: u16,
+        in_slots: bool,
+    },
+}
+
+impl Kind {
+    fn options(&self) -> Options {
+        let places = |capacity: u8| Options::new(usize::from(capacity % 9) + 1);
+        match *self {
+            Self::InSlots { capacity, message_max } => {
+                places(capacity).message_max(usize::from(message_max) % IN_SLOTS_MAX)
+            }
+            Self::ByReference { capacity, inline, message_max } => {
+                let inline = usize::from(inline) % IN_SLOTS_MAX;
+                let options = places(capacity).inline(inline).max_bytes(MAX_BYTES);
+                match message_max {
+                    Some(more) => options.message_max(inline + usize::from(more)),
+                    None => options,
+                }
+            }
+            Self::Unbounded { inline, in_slots } => {
+                let inline = usize::from(inline) % IN_SLOTS_MAX;
+                let options = Options::unbounded().inline(inline).max_bytes(MAX_BYTES);
+                if in_slots { options.message_max(inline) } else { options }
+            }
+        }
+    }
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Len {
+    Tiny(u8),
+    Small(u16),
+    Any(u32),
+}
+
+impl Len {
+    fn bytes(self) -> usize {
+        match self {
+            Self::Tiny(len) => len.into(),
+            Self::Small(len) => usize::from(len) % 2048,
+            Self::Any(len) => len as usize % (LEN_MAX + 1),
+        }
+    }
 }
 
 #[derive(Arbitrary, Debug)]
@@ -35,15 +103,32 @@ enum Operation {
     DropConsumer(u8),
     Push {
         of: u8,
-        len: u16,
+        len: Len,
     },
     /// As often as it takes.
     Fill {
         of: u8,
+        len: Len,
+    },
+    /// While the loan is there, others do the next few operations.
+    Loan {
+        of: u8,
+        len: Len,
+        meanwhile: u8,
+        fate: Fate,
     },
     Pop {
         of: u8,
-        buffer: u16,
+        buffer: Len,
+    },
+    PopVec {
+        of: u8,
+    },
+    /// While the message is held, others do the next few operations.
+    PopRef {
+        of: u8,
+        meanwhile: u8,
+        read: bool,
     },
     /// As often as it takes.
     Drain {
@@ -51,10 +136,21 @@ enum Operation {
     },
     PushWaiting {
         of: u8,
+        len: Len,
     },
     PopWaiting {
         of: u8,
     },
+}
+
+/// What becomes of a loan.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Fate {
+    Committed,
+    /// Written in pieces of so many bytes.
+    Pieces(u8),
+    Timed,
+    Dropped,
 }
 
 /// The queue, its handles, and what should be in it.
@@ -63,6 +159,9 @@ struct Pair {
     participants: usize,
     producers: Vec<Producer>,
     consumers: Vec<Consumer>,
+    /// Handles with a loan, or a message, that are in neither list.
+    lending: usize,
+    reading: usize,
     model: VecDeque<Vec<u8>>,
     pushed: u64,
     waits: usize,
@@ -71,8 +170,9 @@ struct Pair {
 fuzz_target!(|input: Input| {
     let role = |one| if one { Role::One } else { Role::Many };
     let participants = usize::from(input.participants % 6) + 1;
-    let queue = Options::new(usize::from(input.capacity % 9) + 1)
-        .message_max(usize::from(input.message_max) % LEN_MAX)
+    let queue = input
+        .kind
+        .options()
         .participants(participants)
         .producers(role(input.one_producer))
         .consumers(role(input.one_consumer))
@@ -84,20 +184,30 @@ fuzz_target!(|input: Input| {
         participants,
         producers: Vec::new(),
         consumers: Vec::new(),
+        lending: 0,
+        reading: 0,
         model: VecDeque::new(),
         pushed: 0,
         waits: 0,
     };
     pair.attach_producer();
     pair.attach_consumer();
-    for operation in input.operations.iter().take(OPERATIONS_MAX) {
-        pair.apply(operation);
-        pair.compare();
-    }
+    let operations = &input.operations[..input.operations.len().min(OPERATIONS_MAX)];
+    pair.apply_all(&mut operations.iter(), usize::MAX);
 });
 
+type Operations<'a> = std::slice::Iter<'a, Operation>;
+
 impl Pair {
-    fn apply(&mut self, operation: &Operation) {
+    fn apply_all(&mut self, operations: &mut Operations<'_>, most: usize) {
+        for _ in 0..most {
+            let Some(operation) = operations.next() else { return };
+            self.apply(operation, operations);
+            self.compare();
+        }
+    }
+
+    fn apply(&mut self, operation: &Operation, next: &mut Operations<'_>) {
         match *operation {
             Operation::Producer => self.attach_producer(),
             Operation::Consumer => self.attach_consumer(),
@@ -107,11 +217,21 @@ impl Pair {
             Operation::DropConsumer(of) => {
                 pick(&self.consumers, of).map(|at| self.consumers.swap_remove(at));
             }
-            Operation::Push { of, len } => _ = self.push(of, usize::from(len) % LEN_MAX),
-            Operation::Fill { of } => while self.push(of, self.queue.message_max()) {},
-            Operation::Pop { of, buffer } => _ = self.pop(of, usize::from(buffer) % LEN_MAX),
+            Operation::Push { of, len } => _ = self.push(of, len.bytes()),
+            Operation::Fill { of, len } => {
+                let len = len.bytes().min(self.queue.message_max());
+                _ = (0..FILL_MAX).all(|_| self.push(of, len));
+            }
+            Operation::Loan { of, len, meanwhile, fate } => {
+                self.lend(of, len.bytes(), fate, next, usize::from(meanwhile % 8));
+            }
+            Operation::Pop { of, buffer } => _ = self.pop(of, buffer.bytes()),
+            Operation::PopVec { of } => self.pop_vec(of),
+            Operation::PopRef { of, meanwhile, read } => {
+                self.pop_ref(of, read, next, usize::from(meanwhile % 8));
+            }
             Operation::Drain { of } => while self.pop(of, LEN_MAX) {},
-            Operation::PushWaiting { of } => self.push_waiting(of),
+            Operation::PushWaiting { of, len } => self.push_waiting(of, len.bytes()),
             Operation::PopWaiting { of } => self.pop_waiting(of),
         }
     }
@@ -119,22 +239,35 @@ impl Pair {
     fn compare(&self) {
         assert_eq!(self.queue.len(), self.model.len());
         assert_eq!(self.queue.is_empty(), self.model.is_empty());
-        assert_eq!(self.queue.is_full(), self.model.len() == self.queue.capacity());
+        assert_eq!(self.queue.is_full(), self.is_full());
+        assert_eq!(self.queue.participants(), self.handles());
+        let resident = self.queue.resident_bytes();
+        assert!(resident <= self.queue.max_bytes() as u64, "{resident} bytes");
+    }
+
+    fn handles(&self) -> usize {
+        self.producers.len() + self.consumers.len() + self.lending + self.reading
+    }
+
+    fn is_full(&self) -> bool {
+        self.model.len() == self.queue.capacity()
     }
 
     fn is_crowded(&self) -> bool {
-        self.producers.len() + self.consumers.len() == self.participants
+        self.handles() == self.participants
     }
 
     fn attach_producer(&mut self) {
-        let taken = self.queue.roles().0 == Role::One && !self.producers.is_empty();
+        let one = self.queue.roles().0 == Role::One;
+        let taken = one && self.producers.len() + self.lending > 0;
         let attached = self.queue.producer();
         let attached = self.expect_attached(attached, taken);
         self.producers.extend(attached);
     }
 
     fn attach_consumer(&mut self) {
-        let taken = self.queue.roles().1 == Role::One && !self.consumers.is_empty();
+        let one = self.queue.roles().1 == Role::One;
+        let taken = one && self.consumers.len() + self.reading > 0;
         let attached = self.queue.consumer();
         let attached = self.expect_attached(attached, taken);
         self.consumers.extend(attached);
@@ -161,7 +294,46 @@ impl Pair {
     /// A message that tells all others apart, as far as it is long enough.
     fn message(&mut self, len: usize) -> Vec<u8> {
         self.pushed += 1;
-        self.pushed.to_ne_bytes().into_iter().cycle().take(len).collect()
+        let mut bytes = self.pushed.to_ne_bytes().repeat(len.div_ceil(8));
+        bytes.truncate(len);
+        bytes
+    }
+
+    /// How a put of `len` bytes must end, but for a lack of memory.
+    fn expected(&self, len: usize) -> Result<(), PushError> {
+        let max = self.queue.message_max();
+        if len > max {
+            Err(PushError::TooLarge { len, max })
+        } else if self.is_full() {
+            Err(PushError::Full)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// True if it was put.
+    fn expect_put(
+        &mut self,
+        put: Result<(), PushError>,
+        expected: Result<(), PushError>,
+        message: Vec<u8>,
+    ) -> bool {
+        if self.is_lacking(put) {
+            return false;
+        }
+        assert_eq!(put, expected);
+        if expected.is_ok() {
+            self.model.push_back(message);
+        }
+        expected.is_ok()
+    }
+
+    /// Was there no memory, and may that be?
+    fn is_lacking<T>(&self, put: Result<T, PushError>) -> bool {
+        let lacking = matches!(put, Err(PushError::NoMemory { .. }));
+        let much = self.queue.capacity() == usize::MAX && self.model.len() >= MODEST;
+        assert!(!lacking || much, "no memory beside {} messages", self.model.len());
+        lacking
     }
 
     /// True if it was put.
@@ -170,19 +342,72 @@ impl Pair {
             return false;
         };
         let message = self.message(len);
-        let max = self.queue.message_max();
-        let expected = if len > max {
-            Err(PushError::TooLarge { len, max })
-        } else if self.model.len() == self.queue.capacity() {
-            Err(PushError::Full)
-        } else {
-            Ok(())
+        let expected = self.expected(len);
+        let put = self.producers[at].try_push(&message);
+        self.expect_put(put, expected, message)
+    }
+
+    fn lend(
+        &mut self,
+        of: u8,
+        len: usize,
+        fate: Fate,
+        next: &mut Operations<'_>,
+        meanwhile: usize,
+    ) {
+        let Some(at) = pick(&self.producers, of) else {
+            return;
         };
-        assert_eq!(self.producers[at].try_push(&message), expected);
-        if expected.is_ok() {
-            self.model.push_back(message);
+        let mut producer = self.producers.swap_remove(at);
+        self.lending += 1;
+        self.lend_by(&mut producer, len, fate, next, meanwhile);
+        self.lending -= 1;
+        self.producers.push(producer);
+    }
+
+    fn lend_by(
+        &mut self,
+        producer: &mut Producer,
+        len: usize,
+        fate: Fate,
+        next: &mut Operations<'_>,
+        meanwhile: usize,
+    ) {
+        let message = self.message(len);
+        let reserved = producer.reserve(len);
+        let max = self.queue.message_max();
+        if len > max {
+            assert_eq!(reserved.err(), Some(PushError::TooLarge { len, max }));
+            return;
         }
-        expected.is_ok()
+        let mut loan = match reserved {
+            Ok(loan) => loan,
+            Err(error) => {
+                assert!(self.is_lacking::<()>(Err(error)), "{error}");
+                return;
+            }
+        };
+        assert_eq!(loan.len(), len);
+        let half = len / 2;
+        assert_eq!(loan.copy_from(half, &message), len - half);
+        self.apply_all(next, meanwhile);
+        match fate {
+            Fate::Pieces(bytes) => {
+                for piece in message.chunks(usize::from(bytes) + 1) {
+                    loan.write_all(piece).expect("it fits");
+                }
+            }
+            _ => assert_eq!(loan.copy_from(0, &message), len),
+        }
+        assert_eq!(loan.copy_from(len, &message), 0);
+        let expected = self.expected(len);
+        let done = match fate {
+            Fate::Dropped => return,
+            Fate::Timed if expected.is_ok() => loan.commit_timeout(Duration::from_millis(1)),
+            _ => loan.try_commit(),
+        };
+        let put = done.map_err(|uncommitted| uncommitted.error);
+        self.expect_put(put, expected, message);
     }
 
     /// True if a message was got.
@@ -199,7 +424,7 @@ impl Pair {
             }
             Some(first) => {
                 assert_eq!(popped, Ok(first.len()));
-                assert_eq!(buffer[..first.len()], first[..]);
+                assert!(buffer[..first.len()] == first[..], "another message");
                 self.model.pop_front();
                 return true;
             }
@@ -207,23 +432,53 @@ impl Pair {
         false
     }
 
-    fn push_waiting(&mut self, of: u8) {
+    fn pop_vec(&mut self, of: u8) {
+        let Some(at) = pick(&self.consumers, of) else {
+            return;
+        };
+        // It would wait for ever.
+        let Some(first) = self.model.pop_front() else { return };
+        let mut buffer = vec![1; 3];
+        assert_eq!(self.consumers[at].pop_vec(&mut buffer), Ok(()));
+        assert!(buffer == first, "another message");
+    }
+
+    fn pop_ref(&mut self, of: u8, read: bool, next: &mut Operations<'_>, meanwhile: usize) {
+        let Some(at) = pick(&self.consumers, of) else {
+            return;
+        };
+        let mut consumer = self.consumers.swap_remove(at);
+        self.reading += 1;
+        match consumer.try_pop_ref() {
+            Err(error) => assert!(error == PopError::Empty && self.model.is_empty(), "{error}"),
+            Ok(mut message) => {
+                let first = self.model.pop_front().expect("a message came from nowhere");
+                assert_eq!(message.len(), first.len());
+                self.apply_all(next, meanwhile);
+                if read {
+                    let mut bytes = Vec::new();
+                    message.read_to_end(&mut bytes).expect("it has an end");
+                    assert!(bytes == first, "another message");
+                    assert!(message.to_vec() == first, "another message");
+                }
+            }
+        }
+        self.reading -= 1;
+        self.consumers.push(consumer);
+    }
+
+    fn push_waiting(&mut self, of: u8, len: usize) {
         let Some(at) = pick(&self.producers, of) else {
             return;
         };
-        let is_full = self.model.len() == self.queue.capacity();
-        if is_full && self.waits == WAITS_MAX {
+        if self.is_full() && self.waits == WAITS_MAX {
             return;
         }
-        self.waits += usize::from(is_full);
-        let message = self.message(self.queue.message_max());
-        let pushed = self.producers[at].push_timeout(&message, Duration::from_millis(1));
-        if is_full {
-            assert_eq!(pushed, Err(PushError::Full));
-        } else {
-            assert_eq!(pushed, Ok(()));
-            self.model.push_back(message);
-        }
+        self.waits += usize::from(self.is_full());
+        let len = len.min(self.queue.message_max());
+        let (message, expected) = (self.message(len), self.expected(len));
+        let put = self.producers[at].push_timeout(&message, Duration::from_millis(1));
+        self.expect_put(put, expected, message);
     }
 
     fn pop_waiting(&mut self, of: u8) {
@@ -233,7 +488,7 @@ impl Pair {
         if self.model.is_empty() && self.waits == WAITS_MAX {
             return;
         }
-        let mut buffer = [0; LEN_MAX];
+        let mut buffer = vec![0; LEN_MAX];
         let popped = self.consumers[at].pop_timeout(&mut buffer, Duration::from_millis(1));
         match self.model.pop_front() {
             None => {
@@ -242,7 +497,7 @@ impl Pair {
             }
             Some(first) => {
                 assert_eq!(popped, Ok(first.len()));
-                assert_eq!(buffer[..first.len()], first[..]);
+                assert!(buffer[..first.len()] == first[..], "another message");
             }
         }
     }

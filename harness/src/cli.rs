@@ -49,7 +49,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
     pub(crate) transport: Vec<Transport>,
 
-    /// Only these message sizes in bytes: multiples of 8 up to 1048576
+    /// Only these message sizes in bytes: multiples of 8 up to 67108864 (64 MiB)
     #[arg(long, value_name = "BYTES,..", value_delimiter = ',', value_parser = parse_size)]
     pub(crate) size: Vec<usize>,
 

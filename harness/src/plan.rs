@@ -11,7 +11,7 @@ use crate::transport::Transport;
 
 pub(crate) const SIZES: [usize; 4] = [8, 64, 1024, 16384];
 pub(crate) const TOPOLOGIES: [&str; 5] = ["1p1c", "1p2c", "2p1c", "2p2c", "4p4c"];
-const SIZE_MAX: usize = 1 << 20;
+const SIZE_MAX: usize = 64 << 20;
 const SIDE_MAX: u16 = 32;
 const RTT_SIZE: usize = 64;
 const RTT_TOPOLOGY: Topology = Topology { producers: 1, consumers: 1 };
@@ -140,6 +140,9 @@ impl Plan {
         let transports = or_default(&selection.transports, Transport::value_variants());
         for (mode, topology, size) in rows(selection) {
             for &transport in &transports {
+                if selection.transports.is_empty() && !transport.is_default(size) {
+                    continue;
+                }
                 let cell = Cell { transport, topology, size, mode };
                 match transport.unavailable(topology, size) {
                     None => plan.cells.push(cell),
@@ -200,8 +203,8 @@ mod tests {
     #[test]
     fn sizes_are_whole_words() {
         assert_eq!(parse_size("8"), Ok(8));
-        assert_eq!(parse_size("1048576"), Ok(1 << 20));
-        for text in ["0", "7", "12", "1048584", "-8", "x", ""] {
+        assert_eq!(parse_size("67108864"), Ok(64 << 20));
+        for text in ["0", "7", "12", "67108872", "-8", "x", ""] {
             assert!(parse_size(text).unwrap_err().contains("multiples of 8"), "{text:?}");
         }
     }
@@ -209,9 +212,22 @@ mod tests {
     #[test]
     fn the_default_plan_has_every_cell_once_measured_or_explained() {
         let plan = Plan::new(&Selection::default());
-        assert_eq!(plan.cells.len() + plan.unavailable.len(), 6 * 5 * 4 + 6);
+        assert_eq!(plan.cells.len() + plan.unavailable.len(), 6 * 5 * 4 + 6 + 6);
         assert_eq!(plan.unavailable.len(), 2 * 4 * 4 + 2 * 4);
-        assert_eq!(plan.cells.iter().filter(|cell| cell.mode == Mode::Rtt).count(), 6);
+        assert_eq!(plan.cells.iter().filter(|cell| cell.mode == Mode::Rtt).count(), 7);
+    }
+
+    #[test]
+    fn an_unbounded_queue_is_shown_once_and_the_others_when_asked_for() {
+        let plan = Plan::new(&Selection::default());
+        let ours = plan.cells.iter().filter(|cell| cell.transport.is_ours());
+        let more: Vec<_> = ours.filter(|cell| cell.transport != Transport::Shmq).collect();
+        assert_eq!(more.len(), 5 + 1);
+        let one = |cell: &&Cell| cell.transport == Transport::ShmqUnbounded && cell.size == 64;
+        assert!(more.iter().all(one));
+        let transports = vec![Transport::ShmqUnbounded, Transport::ShmqRef, Transport::ShmqLoan];
+        let plan = Plan::new(&Selection { transports, ..Selection::default() });
+        assert_eq!(plan.cells.len(), 3 * 5 * 4 - 2 * 5 + 3);
     }
 
     #[test]

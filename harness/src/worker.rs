@@ -18,7 +18,8 @@ use crate::clock::{cpu_ns, now_ns, switches};
 use crate::message::{Arrival, Tally, Verifier, fill, fill_end, word0};
 use crate::stats;
 use crate::transport::{
-    Link, PipeLink, Receiver, Sender, SeqpacketLink, ShmqLink, StreamLink, TcpLink, Transport,
+    Link, LoanLink, PipeLink, Receiver, Sender, SeqpacketLink, ShmqLink, StreamLink, TcpLink,
+    Transport, UnboundedLink,
 };
 
 /// However late a busy machine lets a producer start, it has something to say.
@@ -27,6 +28,13 @@ const MESSAGES_MIN: u64 = 100;
 const WARM_UP_TRIPS: u64 = 50;
 /// However short the trial, percentiles need some round trips.
 const TRIPS_MIN: u64 = 100;
+/// But no trial must move more than so many bytes.
+const BYTES_MIN: u64 = 100 << 20;
+
+/// `count` messages, or fewer if they are huge.
+fn affordable(count: u64, size: usize) -> u64 {
+    count.min(BYTES_MIN / size as u64).max(3)
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Role {
@@ -82,7 +90,9 @@ fn work(spec: Spec) -> io::Result<Report> {
         sched_setaffinity(None, &cpus)?;
     }
     match spec.transport {
-        Transport::Shmq => run::<ShmqLink>(&spec),
+        Transport::Shmq | Transport::ShmqRef => run::<ShmqLink>(&spec),
+        Transport::ShmqUnbounded => run::<UnboundedLink>(&spec),
+        Transport::ShmqLoan => run::<LoanLink>(&spec),
         Transport::Pipe | Transport::Pipe1m => run::<PipeLink>(&spec),
         Transport::UnixStream => run::<StreamLink>(&spec),
         Transport::UnixSeqpacket => run::<SeqpacketLink>(&spec),
@@ -156,10 +166,10 @@ fn produce(
 ) -> io::Result<Report> {
     let mut message = vec![0; spec.size];
     let mut tally = Tally::default();
-    while !barrier.stopped() || tally.count < MESSAGES_MIN {
-        let sum = fill(&mut message, word0(id, tally.count));
-        sender.send(&message)?;
-        tally.add(sum);
+    let least = affordable(MESSAGES_MIN, spec.size);
+    while !barrier.stopped() || tally.count < least {
+        let word0 = word0(id, tally.count);
+        tally.add(sender.send_with(&mut message, |message| fill(message, word0))?);
     }
     let end_ns = now_ns();
     if barrier.finish_as_last(spec.producers) {
@@ -175,8 +185,8 @@ fn consume(receiver: &mut impl Receiver, size: usize) -> io::Result<Report> {
     let mut buffer = vec![0; size];
     let mut verifier = Verifier::new(size);
     loop {
-        let length = receiver.recv(&mut buffer)?;
-        match verifier.accept(&buffer[..length]).map_err(io::Error::other)? {
+        let accepted = receiver.recv_with(&mut buffer, |message| verifier.accept(message))?;
+        match accepted.map_err(io::Error::other)? {
             Arrival::Message => {}
             Arrival::End => {
                 return Ok(Report { tally: verifier.tally(), ..Report::default() });
@@ -195,7 +205,9 @@ fn ping<S: Sender, R: Receiver>(
     let mut tally = Tally::default();
     let mut verifier = Verifier::new(size);
     let mut histogram = stats::histogram();
-    while !barrier.stopped() || tally.count < WARM_UP_TRIPS + TRIPS_MIN {
+    let warm_up = affordable(WARM_UP_TRIPS, size);
+    let least = warm_up + affordable(TRIPS_MIN, size);
+    while !barrier.stopped() || tally.count < least {
         let sum = fill(&mut message, word0(0, tally.count));
         let sent_ns = now_ns();
         sender.send(&message)?;
@@ -203,7 +215,7 @@ fn ping<S: Sender, R: Receiver>(
         let trip_ns = now_ns() - sent_ns;
         verifier.accept(&answer[..length]).map_err(io::Error::other)?;
         tally.add(sum);
-        if tally.count > WARM_UP_TRIPS {
+        if tally.count > warm_up {
             histogram.saturating_record(trip_ns);
         }
     }

@@ -17,7 +17,7 @@ fn bad_values_are_refused_and_the_allowed_ones_named() {
     let cases: [(&[&str], &str); 14] = [
         (&["--transport", "smoke"], "unix-seqpacket"),
         (&["--transport", ""], "pipe-1m"),
-        (&["--size", "12"], "multiples of 8 from 8 to 1048576"),
+        (&["--size", "12"], "multiples of 8 from 8 to 67108864"),
         (&["--size", "0"], "multiples of 8"),
         (&["--size", "8,x"], "multiples of 8"),
         (&["--topology", "0p1c"], "NpMc"),
@@ -54,9 +54,10 @@ fn a_selection_without_available_cells_says_why() {
 fn list_names_every_cell_and_every_gap_and_measures_nothing() {
     let (code, stdout, stderr) = run(&["--list"]);
     assert_eq!((code, stderr.as_str()), (0, ""));
-    assert_eq!(stdout.lines().count(), 6 * 5 * 4 + 6);
+    assert_eq!(stdout.lines().count(), 6 * 5 * 4 + 6 + 6);
     assert_eq!(stdout.lines().filter(|line| line.contains("N/A")).count(), 40);
     assert!(stdout.contains("stream shmq 4p4c 16384 B\n"));
+    assert!(stdout.contains("stream shmq-unbounded 2p2c 64 B\n"));
     assert!(stdout.contains("stream tcp 1p2c 8 B  N/A: a byte stream"));
     assert!(stdout.contains("rtt unix-seqpacket 1p1c 64 B\n"));
 }

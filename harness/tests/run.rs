@@ -62,7 +62,7 @@ fn sharing_and_oversubscription_are_verified_too() {
     let folder = tempfile::tempdir().unwrap();
     let report = measure(folder.path(), &["--topology=1p2c,2p1c,3p3c", "--size=64", "--pin=none"]);
     let cells = cells(&report, "stream");
-    assert_eq!(cells.len(), 4 * 3, "shmq, pipe, pipe-1m and unix-seqpacket");
+    assert_eq!(cells.len(), 5 * 3, "shmq, shmq-unbounded, pipe, pipe-1m and unix-seqpacket");
     cells.iter().for_each(|cell| check(cell));
     let unavailable = report["unavailable"].as_array().unwrap();
     assert_eq!(unavailable.len(), 2 * 3);
@@ -74,6 +74,24 @@ fn large_messages_are_verified_too() {
     let folder = tempfile::tempdir().unwrap();
     let report = measure(folder.path(), &["--topology=1p1c", "--size=131072"]);
     assert_eq!(cells(&report, "stream").len(), TRANSPORTS.len());
+    report["cells"].as_array().unwrap().iter().for_each(check);
+}
+
+#[test]
+fn huge_messages_are_verified_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = measure(folder.path(), &["--topology=1p1c", "--size=67108864", "--mode=stream"]);
+    assert_eq!(cells(&report, "stream").len(), TRANSPORTS.len() - 1, "all but unix-seqpacket");
+    report["cells"].as_array().unwrap().iter().for_each(check);
+}
+
+#[test]
+fn our_other_queues_are_verified_when_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = "--transport=shmq,shmq-unbounded,shmq-ref,shmq-loan";
+    let report = measure(folder.path(), &[ours, "--topology=1p1c,2p2c", "--size=64,70000"]);
+    assert_eq!(cells(&report, "stream").len(), 4 * 2 * 2);
+    assert_eq!(cells(&report, "rtt").len(), 4 * 2);
     report["cells"].as_array().unwrap().iter().for_each(check);
 }
 

@@ -16,7 +16,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use pipe::PipeLink;
-pub(crate) use shmq::ShmqLink;
+pub(crate) use shmq::{LoanLink, ShmqLink, UnboundedLink};
 pub(crate) use tcp::TcpLink;
 pub(crate) use unix::{SeqpacketLink, StreamLink};
 
@@ -26,11 +26,31 @@ use crate::plan::Topology;
 pub(crate) trait Sender {
     /// Blocks until there is room for the whole message.
     fn send(&mut self, message: &[u8]) -> io::Result<()>;
+
+    /// Sends what `write` writes: to `buffer`, or where the message will lie, if the transport can
+    /// lend that. Both have the message's length.
+    #[inline]
+    fn send_with<R>(
+        &mut self,
+        buffer: &mut [u8],
+        write: impl FnOnce(&mut [u8]) -> R,
+    ) -> io::Result<R> {
+        let written = write(buffer);
+        self.send(buffer)?;
+        Ok(written)
+    }
 }
 
 pub(crate) trait Receiver {
     /// Blocks until a whole message is there. All messages of a cell have `buffer`'s length.
     fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Shows the next message to `read`: in `buffer`, or where it lies.
+    #[inline]
+    fn recv_with<R>(&mut self, buffer: &mut [u8], read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+        let length = self.recv(buffer)?;
+        Ok(read(&buffer[..length]))
+    }
 }
 
 /// How a worker makes endpoints of the file descriptors it inherited.
@@ -64,6 +84,12 @@ pub(crate) struct Duplex {
 pub(crate) enum Transport {
     /// this project's queue, in an anonymous memfd
     Shmq,
+    /// the same without a bound: it grows and shrinks
+    ShmqUnbounded,
+    /// the same, messages by reference even if they would fit a slot
+    ShmqRef,
+    /// the same, messages written and read in place
+    ShmqLoan,
     /// a pipe with its default buffer of 64 KiB
     Pipe,
     /// a pipe with a buffer of 1 MiB
@@ -82,6 +108,9 @@ impl Transport {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Transport::Shmq => "shmq",
+            Transport::ShmqUnbounded => "shmq-unbounded",
+            Transport::ShmqRef => "shmq-ref",
+            Transport::ShmqLoan => "shmq-loan",
             Transport::Pipe => "pipe",
             Transport::Pipe1m => "pipe-1m",
             Transport::UnixStream => "unix-stream",
@@ -90,10 +119,25 @@ impl Transport {
         }
     }
 
+    /// Does a run show it that was not asked for it?
+    pub(crate) fn is_default(self, size: usize) -> bool {
+        match self {
+            Transport::ShmqUnbounded => size == 64,
+            Transport::ShmqRef | Transport::ShmqLoan => false,
+            _ => true,
+        }
+    }
+
+    pub(crate) fn is_ours(self) -> bool {
+        use Transport::{Shmq, ShmqLoan, ShmqRef, ShmqUnbounded};
+        matches!(self, Shmq | ShmqUnbounded | ShmqRef | ShmqLoan)
+    }
+
     /// Why the transport cannot do this natively; `None` if it can.
     pub(crate) fn unavailable(self, topology: Topology, size: usize) -> Option<String> {
         match self {
-            Transport::Shmq => None,
+            Transport::Shmq | Transport::ShmqUnbounded => None,
+            Transport::ShmqRef | Transport::ShmqLoan => shmq::reference_unavailable(size),
             Transport::Pipe | Transport::Pipe1m => pipe::unavailable(topology, size),
             Transport::UnixStream | Transport::Tcp => stream_unavailable(topology),
             Transport::UnixSeqpacket => unix::packet_unavailable(size),
@@ -102,12 +146,15 @@ impl Transport {
 
     /// How many messages the channel holds, where that is ours to choose.
     pub(crate) fn capacity(self, size: usize) -> Option<usize> {
-        (self == Transport::Shmq).then(|| shmq::capacity(size))
+        let bounded = self.is_ours() && self != Transport::ShmqUnbounded;
+        bounded.then(|| shmq::capacity(size))
     }
 
     pub(crate) fn open(self, size: usize) -> Result<Channel> {
         match self {
-            Transport::Shmq => shmq::open(size),
+            Transport::Shmq => shmq::open(&shmq::bounded(size)),
+            Transport::ShmqUnbounded => shmq::open(&shmq::unbounded(size)),
+            Transport::ShmqRef | Transport::ShmqLoan => shmq::open(&shmq::by_reference(size)),
             Transport::Pipe => pipe::open(None),
             Transport::Pipe1m => pipe::open(Some(pipe::LARGE_BYTES)),
             Transport::UnixStream => unix::open_stream(),
@@ -121,7 +168,7 @@ impl Transport {
         let there = self.open(size)?;
         match self {
             Transport::UnixStream | Transport::UnixSeqpacket | Transport::Tcp => two_way(there),
-            Transport::Shmq | Transport::Pipe | Transport::Pipe1m => {
+            _ => {
                 let back = self.open(size)?;
                 Ok(Duplex {
                     ping: Channel { sender: there.sender, receiver: back.receiver },
@@ -194,6 +241,7 @@ mod tests {
             (Transport::Pipe, topology(2, 1), 16384, "PIPE_BUF"),
             (Transport::Pipe1m, topology(1, 2), 16384, "PIPE_BUF"),
             (Transport::UnixSeqpacket, topology(1, 1), 1 << 20, "send buffer"),
+            (Transport::ShmqRef, topology(1, 1), 48, "slots"),
         ];
         for (transport, topology, size, word) in cases {
             let why = transport.unavailable(topology, size).expect("not native");
@@ -206,6 +254,7 @@ mod tests {
         for transport in Transport::value_variants() {
             assert_eq!(transport.unavailable(topology(1, 1), 16384), None);
         }
+        assert_eq!(Transport::ShmqLoan.unavailable(topology(4, 4), 64 << 20), None);
         assert_eq!(Transport::Pipe.unavailable(topology(4, 4), 4096), None);
         assert_eq!(Transport::UnixSeqpacket.unavailable(topology(4, 4), 16384), None);
     }
