@@ -139,29 +139,25 @@ fn with_blocks(series: &Series) -> Vec<Unit> {
     for op in crate::op::OPS.into_iter().filter(|&op| matters_with_blocks(op, config, state)) {
         let touching = op.is_long() || op.reserves(config, state);
         units.extend([Kind::Kill, Kind::Freeze].map(|kind| series.one(kind, op, touching)));
-        if !op.prepares() {
+        if CORE.contains(&op) || matches!(op, Op::Commit | Op::TryPopRef) {
             units.push(series.one(Kind::Beside, op, true));
         }
     }
-    let paired = match config.name {
-        "by-reference" => matches!(state, State::Half | State::Pooled | State::Dead),
-        "growing" => matches!(state, State::Brim | State::Pooled | State::Edge),
-        "growing-by-reference" => state == State::Brim,
-        _ => false,
+    let pairs: &[[Op; 2]] = match (config.name, state) {
+        ("growing", State::Brim) => &[[Op::TryPush, Op::TryPush], [Op::TryPush, Op::TryPop]],
+        ("growing", State::Punching) => &[[Op::TryPop, Op::TryPop]],
+        ("by-reference", State::Pooled) => &[[Op::TryPush, Op::TryPop], [Op::TryPop, Op::TryPop]],
+        _ => &[],
     };
-    if paired {
-        for kind in [Kind::KillPair, Kind::FreezePair, Kind::Schedule] {
-            units.extend(squared(&CORE).map(|[op, other]| series.two(kind, op, other)));
-        }
-        for [op, other] in [[Op::TryPush, Op::Recover], [Op::Recover, Op::TryPush]] {
-            units.push(series.two(Kind::KillPair, op, other));
-        }
+    for kind in [Kind::KillPair, Kind::FreezePair, Kind::Schedule] {
+        units.extend(pairs.iter().map(|&[op, other]| series.two(kind, op, other)));
     }
     units
 }
 
 fn matters_with_blocks(op: Op, config: &Config, state: State) -> bool {
     let is_placed = config.is_by_reference();
+    let is_first = matches!(config.name, "by-reference" | "growing");
     match op {
         Op::PushAgain | Op::PushOver => config.collects() && state == State::Empty,
         Op::PopOn => matches!(state, State::Across | State::Punching),
@@ -170,6 +166,11 @@ fn matters_with_blocks(op: Op, config: &Config, state: State) -> bool {
             is_placed && matches!(state, State::Empty | State::Half | State::Full | State::Pooled)
         }
         Op::TryPopRef => is_placed && (state == State::Half || state.has_stalled()),
+        // The same wherever messages lie.
+        Op::PushTimeout | Op::PopTimeout => false,
+        Op::Push | Op::Pop | Op::AttachProducer | Op::AttachConsumer => {
+            is_first && state != State::Half && matters(op, state)
+        }
         Op::Recover => {
             matters(op, state) || matches!(state, State::Edge | State::Pooled | State::Brim)
         }
