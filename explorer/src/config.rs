@@ -8,23 +8,49 @@ use shmq_engine::{Options, Queue, Role};
 pub struct Config {
     /// As in seeds.
     pub name: &'static str,
-    /// Messages it holds.
+    /// Messages it holds; of a growing queue, as many as count for full where states are built.
     pub capacity: usize,
-    /// Bytes of the longest message.
+    /// Bytes of the longest message that is put.
     pub message_max: usize,
+    /// Where messages lie, and how many there may be.
+    pub memory: Memory,
     /// Who may put.
     pub producers: Role,
     /// Who may get.
     pub consumers: Role,
 }
 
+/// Where the messages of a queue lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// All in their slots.
+    Slots,
+    /// In blocks, if they have more than so many bytes.
+    Blocks {
+        /// The longest in a slot.
+        inline: usize,
+    },
+    /// The same, with slots in segments that come and go.
+    Growing {
+        /// The longest in a slot.
+        inline: usize,
+    },
+}
+
 /// Places for participants: the tracer's two, two victims, one that is stalled, one to spare.
 pub const PARTICIPANTS: usize = 6;
+
+/// The most memory of queues that have blocks: little, for it is copied for every experiment.
+pub const MAX_BYTES: usize = 1 << 21;
 
 /// One cache line a slot.
 const SHORT: usize = 48;
 /// Beyond the 256 bytes from which the copy is a string instruction, each byte of which is a step.
 const LONG: usize = 320;
+/// Beyond the 16 KiB from which a message has a block to itself.
+const HUGE: usize = 20_000;
+/// Slots of a growing queue that are so large that a segment has no more than 64.
+const WIDE: usize = 1_000;
 
 const fn config(
     name: &'static str,
@@ -33,11 +59,21 @@ const fn config(
     producers: Role,
     consumers: Role,
 ) -> Config {
-    Config { name, capacity, message_max, producers, consumers }
+    Config { name, capacity, message_max, memory: Memory::Slots, producers, consumers }
+}
+
+const fn blocks(name: &'static str, capacity: usize, message_max: usize, role: Role) -> Config {
+    let memory = Memory::Blocks { inline: 16 };
+    Config { name, capacity, message_max, memory, producers: role, consumers: role }
+}
+
+const fn growing(name: &'static str, message_max: usize, role: Role) -> Config {
+    let memory = Memory::Growing { inline: WIDE };
+    Config { name, capacity: 4, message_max, memory, producers: role, consumers: role }
 }
 
 /// All of them, the most general first.
-pub const CONFIGS: [Config; 8] = [
+pub const CONFIGS: [Config; 14] = [
     config("many-many", 2, SHORT, Role::Many, Role::Many),
     config("many-many-1", 1, SHORT, Role::Many, Role::Many),
     config("many-many-3", 3, SHORT, Role::Many, Role::Many),
@@ -46,6 +82,12 @@ pub const CONFIGS: [Config; 8] = [
     config("one-one", 2, SHORT, Role::One, Role::One),
     config("one-one-3", 3, SHORT, Role::One, Role::One),
     config("many-many-long", 2, LONG, Role::Many, Role::Many),
+    blocks("by-reference", 8, LONG, Role::Many),
+    blocks("by-reference-one", 2, LONG, Role::One),
+    blocks("by-reference-huge", 2, HUGE, Role::Many),
+    growing("growing", SHORT, Role::Many),
+    growing("growing-one", SHORT, Role::One),
+    growing("growing-by-reference", WIDE + LONG, Role::Many),
 ];
 
 impl Config {
@@ -62,13 +104,44 @@ impl Config {
 
     /// Are messages so long that a copy is hundreds of steps?
     pub fn is_long(&self) -> bool {
-        self.message_max == LONG
+        self.message_max == LONG && self.memory == Memory::Slots
+    }
+
+    /// Has it no capacity?
+    pub fn is_growing(&self) -> bool {
+        matches!(self.memory, Memory::Growing { .. })
+    }
+
+    /// Has it blocks of memory?
+    pub fn has_blocks(&self) -> bool {
+        self.memory != Memory::Slots
+    }
+
+    /// Do the messages lie in blocks?
+    pub fn is_by_reference(&self) -> bool {
+        match self.memory {
+            Memory::Slots => false,
+            Memory::Blocks { inline } | Memory::Growing { inline } => self.message_max > inline,
+        }
+    }
+
+    /// Are messages collected in a block?
+    pub fn collects(&self) -> bool {
+        self.is_by_reference() && self.message_max < HUGE
     }
 
     /// A queue of this kind.
     pub fn create(&self) -> Result<Queue> {
-        let options = Options::new(self.capacity)
-            .message_max(self.message_max)
+        let options = match self.memory {
+            Memory::Slots => Options::new(self.capacity).message_max(self.message_max),
+            Memory::Blocks { inline } => {
+                Options::new(self.capacity).inline(inline).max_bytes(MAX_BYTES)
+            }
+            Memory::Growing { inline } => {
+                Options::unbounded().inline(inline).max_bytes(MAX_BYTES)
+            }
+        };
+        let options = options
             .participants(PARTICIPANTS)
             .producers(self.producers)
             .consumers(self.consumers);

@@ -1,12 +1,13 @@
 //! States as bytes: built once with ordinary handles, then put back before every experiment.
 
 use anyhow::{Result, bail};
-use shmq_engine::{Consumer, Producer};
+use shmq_engine::{Consumer, Producer, Role};
 
 use crate::config::PARTICIPANTS;
 use crate::lab::{Lab, STALLED};
 use crate::message::{ROOM, fill};
 use crate::op::Op;
+use crate::segment::Bytes;
 use crate::state::State;
 use crate::tracee::{Goal, Reached, Tracee};
 
@@ -16,10 +17,13 @@ const NEVER_PUT: u64 = 99;
 /// Positions end at 2^61 - 1; the experiments need some laps.
 const HIGH: u64 = (1 << 61) - 1 - 512;
 
+/// More than may be free and keep their memory.
+const SEGMENTS: u64 = 10;
+
 /// What every experiment of a state begins with.
 #[derive(Debug)]
 pub struct Image {
-    bytes: Vec<u64>,
+    bytes: Bytes,
     /// The messages in the queue, oldest first.
     pub messages: Vec<u64>,
     /// The next ticket.
@@ -33,7 +37,7 @@ pub struct Image {
 impl Image {
     /// Builds the state in the lab's queue, whatever is there now.
     pub fn build(lab: &Lab, state: State) -> Result<Self> {
-        lab.segment.restore(&lab.blank);
+        lab.restore(&lab.blank)?;
         if state == State::High {
             lab.segment.move_to(HIGH);
         }
@@ -43,7 +47,7 @@ impl Image {
             bury(lab)?;
         }
         let tail = lab.segment.tail();
-        let mut image = Self { bytes: lab.segment.read(), messages, tail, in_progress: 0, stalled };
+        let mut image = Self { bytes: lab.read()?, messages, tail, in_progress: 0, stalled };
         if state == State::Stalled {
             image.in_progress = 1;
         }
@@ -54,13 +58,14 @@ impl Image {
     }
 
     /// Makes the lab's queue like this again.
-    pub fn restore(&self, lab: &Lab) {
-        lab.segment.restore(&self.bytes);
+    pub fn restore(&self, lab: &Lab) -> Result<()> {
+        lab.restore(&self.bytes)
     }
 
     /// May a put say Full, with so many others in progress?
     pub fn is_full(&self, lab: &Lab, others: usize) -> bool {
-        self.messages.len() + self.in_progress + others >= lab.config.capacity
+        let used = self.messages.len() + self.in_progress + others;
+        !lab.config.is_growing() && used >= lab.config.capacity
     }
 
     /// Participants that live all the time and stay.
@@ -101,9 +106,6 @@ fn bury(lab: &Lab) -> Result<()> {
 
 /// Puts what is to be there, besides the stalled one. Gives the messages.
 fn populate(lab: &Lab, state: State) -> Result<Vec<u64>> {
-    let capacity = lab.config.capacity as u64;
-    let slots = lab.segment.slots();
-    let half = capacity.div_ceil(2);
     let mut producer = lab.queue.producer()?;
     let mut consumer = lab.queue.consumer()?;
     if state.has_stalled() && state != State::Stalled {
@@ -112,22 +114,67 @@ fn populate(lab: &Lab, state: State) -> Result<Vec<u64>> {
             bail!("a message came from a put that was stopped before it");
         }
     }
-    let (turns, messages) = match state {
+    let Before { turns, together, left } = before(lab, state);
+    for _ in 0..turns {
+        put(lab, &mut producer, 0)?;
+        get(&mut consumer)?;
+    }
+    if state == State::Pooled && !lab.config.is_growing() {
+        fill_pool(lab, &mut consumer)?;
+    }
+    let gone = together.saturating_sub(left);
+    (0..gone).try_for_each(|_| put(lab, &mut producer, 0))?;
+    let messages: Vec<_> = (1..=left).collect();
+    messages.iter().try_for_each(|&id| put(lab, &mut producer, id))?;
+    (0..gone).try_for_each(|_| get(&mut consumer))?;
+    Ok(messages)
+}
+
+/// What was done before.
+struct Before {
+    /// Messages that were put and got, one after the other.
+    turns: u64,
+    /// Messages that were in the queue together, then.
+    together: u64,
+    /// Those that were left.
+    left: u64,
+}
+
+fn before(lab: &Lab, state: State) -> Before {
+    let capacity = lab.config.capacity as u64;
+    let slots = lab.segment.slots();
+    let half = capacity.div_ceil(2);
+    let is_growing = lab.config.is_growing();
+    let (turns, left) = match state {
         State::Empty => (0, 0),
         State::Half | State::High | State::Resting | State::Graves => (0, half),
         State::Full => (0, capacity),
         State::Wrapped => (5 * slots + 3, half),
         State::Stalled => (0, capacity - 1),
-        // One ticket was claimed: so many more, and the next is that one's a lap later.
+        // One ticket was claimed: so many more, and the next is that one's a lap later; or the first
+        // of the next segment.
         State::Burning | State::Dead => (slots - 1 - half, half),
+        State::Pooled if !is_growing => (0, half),
+        State::Pooled => return Before { turns: 0, together: SEGMENTS * slots, left: half },
+        State::Punching => return Before { turns: 0, together: SEGMENTS * slots + 1, left: 2 },
+        State::Brim => (slots - half, half),
+        State::Edge => (slots, 0),
+        State::Across => (slots - 1, 2),
     };
-    for _ in 0..turns {
+    Before { turns, together: left, left }
+}
+
+/// Leaves two blocks to the pool: closed when their messages are got.
+fn fill_pool(lab: &Lab, consumer: &mut Consumer) -> Result<()> {
+    let mut producers = Vec::new();
+    let count = if lab.config.producers == Role::Many { 2 } else { 0 };
+    for _ in 0..count {
+        let mut producer = lab.queue.producer()?;
         put(lab, &mut producer, 0)?;
-        get(&mut consumer)?;
+        producers.push(producer);
     }
-    let messages: Vec<_> = (1..=messages).collect();
-    messages.iter().try_for_each(|&id| put(lab, &mut producer, id))?;
-    Ok(messages)
+    drop(producers);
+    (0..count).try_for_each(|_| get(consumer))
 }
 
 fn put(lab: &Lab, producer: &mut Producer, id: u64) -> Result<()> {

@@ -3,10 +3,8 @@
 use anyhow::{Result, bail, ensure};
 
 use crate::answer::Answer;
+use crate::message::SURVIVORS;
 use crate::op::{Effect, Op};
-
-/// The survivor's messages are numbered from here; those of images and victims below.
-const SURVIVORS: u64 = 1000;
 
 /// What became of a victim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

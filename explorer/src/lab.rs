@@ -1,6 +1,7 @@
 //! A queue, the tracer's views of it, and the victims that are used again.
 
 use std::cell::{Cell, RefCell};
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
@@ -10,7 +11,7 @@ use crate::code::Code;
 use crate::config::Config;
 use crate::op::Op;
 use crate::path::Path;
-use crate::segment::Segment;
+use crate::segment::{Bytes, Segment};
 use crate::slate::Slate;
 use crate::tracee::Tracee;
 
@@ -33,7 +34,7 @@ pub struct Lab {
     /// Its bytes.
     pub segment: Segment,
     /// Those of the empty queue.
-    pub blank: Vec<u64>,
+    pub blank: Bytes,
     /// Decoded instructions.
     pub code: Rc<RefCell<Code>>,
     /// Say every step.
@@ -48,15 +49,24 @@ impl Lab {
     /// A new queue of that kind, empty.
     pub fn open(config: &'static Config, slates: [&'static Slate; VICTIMS]) -> Result<Self> {
         let queue = config.create()?;
-        let fd = queue.as_fd().context("an anonymous queue has a descriptor")?;
-        let segment = Segment::map(fd)?;
-        let blank = segment.read();
+        let segment = Segment::map(config, &queue)?;
+        let blank = segment.read(fd(&queue)?)?;
         let (code, loud, idle) = (Rc::default(), Rc::default(), RefCell::default());
         let paths = <[Rc<RefCell<Path>>; VICTIMS]>::default();
         let lab = Self { config, queue, segment, blank, code, loud, paths, slates, idle };
         // If nothing can be traced here, that is said now, not by every experiment.
         lab.keep(A, Tracee::fork(&lab, slates[A])?);
         Ok(lab)
+    }
+
+    /// All bytes of the queue.
+    pub fn read(&self) -> Result<Bytes> {
+        self.segment.read(fd(&self.queue)?)
+    }
+
+    /// Makes the queue like that again.
+    pub fn restore(&self, image: &Bytes) -> Result<()> {
+        self.segment.restore(fd(&self.queue)?, image)
     }
 
     /// Victim number `who`, right before `op`.
@@ -76,4 +86,8 @@ impl Lab {
     pub fn keep(&self, who: usize, tracee: Tracee) {
         self.idle.borrow_mut()[who] = Some(tracee);
     }
+}
+
+fn fd(queue: &Queue) -> Result<BorrowedFd<'_>> {
+    queue.as_fd().context("an anonymous queue has a descriptor")
 }

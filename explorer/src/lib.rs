@@ -18,6 +18,7 @@
 //! Public for the binary and the tests only.
 
 pub mod answer;
+pub mod blocks;
 pub mod code;
 pub mod config;
 pub mod explore;

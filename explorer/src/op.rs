@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use shmq_engine::Role;
 
 use crate::config::Config;
+use crate::state::State;
 
 /// What a victim does between its two traps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,6 +24,20 @@ pub enum Op {
     DetachProducer,
     DetachConsumer,
     Recover,
+    /// `reserve`, written in place, then `try_commit`.
+    Commit,
+    /// `reserve`, and dropped.
+    Abandon,
+    /// `try_pop_ref`, read in place.
+    TryPopRef,
+    /// A `try_push` by who has filled its block with messages that were got.
+    PushAgain,
+    /// A `try_push` by who has filled its block with messages of which one is still there.
+    PushOver,
+    /// A `try_pop` by who has got the message before.
+    PopOn,
+    /// By a producer that has just put its message.
+    DetachOpen,
 }
 
 /// What an operation may do to the messages.
@@ -37,7 +52,7 @@ pub enum Effect {
 }
 
 /// All of them, in the order of `--list`.
-pub const OPS: [Op; 11] = [
+pub const OPS: [Op; 18] = [
     Op::TryPush,
     Op::TryPop,
     Op::Push,
@@ -49,6 +64,13 @@ pub const OPS: [Op; 11] = [
     Op::DetachProducer,
     Op::DetachConsumer,
     Op::Recover,
+    Op::Commit,
+    Op::Abandon,
+    Op::TryPopRef,
+    Op::PushAgain,
+    Op::PushOver,
+    Op::PopOn,
+    Op::DetachOpen,
 ];
 
 impl Op {
@@ -66,6 +88,13 @@ impl Op {
             Self::DetachProducer => "detach_producer",
             Self::DetachConsumer => "detach_consumer",
             Self::Recover => "recover",
+            Self::Commit => "commit",
+            Self::Abandon => "abandon",
+            Self::TryPopRef => "try_pop_ref",
+            Self::PushAgain => "push_again",
+            Self::PushOver => "push_over",
+            Self::PopOn => "pop_on",
+            Self::DetachOpen => "detach_open",
         }
     }
 
@@ -73,14 +102,17 @@ impl Op {
     pub fn effect(self) -> Effect {
         match self {
             Self::TryPush | Self::Push | Self::PushTimeout => Effect::Put,
+            Self::Commit | Self::PushAgain | Self::PushOver | Self::DetachOpen => Effect::Put,
             Self::TryPop | Self::Pop | Self::PopTimeout => Effect::Get,
+            Self::TryPopRef | Self::PopOn => Effect::Get,
             _ => Effect::None,
         }
     }
 
     /// Does it use the producers' side?
     pub fn is_producer(self) -> bool {
-        self.effect() == Effect::Put || matches!(self, Self::AttachProducer | Self::DetachProducer)
+        self.effect() == Effect::Put
+            || matches!(self, Self::AttachProducer | Self::DetachProducer | Self::Abandon)
     }
 
     /// Does it use the consumers' side?
@@ -103,7 +135,32 @@ impl Op {
     /// Long is what spins, yields and reads `/proc`: thousands of instructions between two that
     /// anybody else could notice.
     pub fn is_long(self) -> bool {
-        !matches!(self, Self::TryPush | Self::TryPop | Self::DetachProducer | Self::DetachConsumer)
+        !matches!(
+            self,
+            Self::TryPush
+                | Self::TryPop
+                | Self::DetachProducer
+                | Self::DetachConsumer
+                | Self::Commit
+                | Self::Abandon
+                | Self::TryPopRef
+                | Self::PushAgain
+                | Self::PopOn
+                | Self::DetachOpen
+        )
+    }
+
+    /// May it need new memory in that state? Then it looks how much the machine has, which is long.
+    pub fn reserves(self, config: &Config, state: State) -> bool {
+        let is_first = matches!(state, State::Empty | State::Brim);
+        let puts = self.effect() == Effect::Put || self == Self::Abandon;
+        config.has_blocks() && puts && !matches!(self, Self::PushAgain | Self::DetachOpen)
+            && (is_first || config.is_by_reference() && state != State::Pooled)
+    }
+
+    /// Does it begin with messages in the queue that it puts itself, or without such as it gets?
+    pub fn prepares(self) -> bool {
+        matches!(self, Self::PushAgain | Self::PushOver | Self::PopOn | Self::DetachOpen)
     }
 
     /// Has it a side that is exclusive in this configuration?

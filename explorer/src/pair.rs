@@ -17,7 +17,7 @@ struct Stopped {
 }
 
 fn stop(lab: &Lab, image: &Image, ops: [Op; 2], goals: [Goal; 2]) -> Result<Stopped> {
-    image.restore(lab);
+    image.restore(lab)?;
     let mut a = lab.start(A, ops[A], MESSAGES[A])?;
     let mut b = lab.start(B, ops[B], MESSAGES[B])?;
     let first = a.advance(goals[A], || Ok(()))?;

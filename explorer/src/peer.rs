@@ -8,11 +8,15 @@ use crate::config::PARTICIPANTS;
 use crate::image::Image;
 use crate::judge::Story;
 use crate::lab::Lab;
-use crate::message::{ROOM, fill, identify};
+use crate::message::{FILLERS, ROOM, fill, identify};
 use crate::op::{Effect, Op};
 
 /// How often every slot is used anew.
 const LAPS: u64 = 3;
+/// A queue without a capacity must hold so many messages.
+const MORE: usize = 200;
+/// Messages that are left for those who go on are no more.
+const LEFT_MAX: usize = 8;
 
 /// The sides of the queue that a newcomer may have: not those whose exclusive holder lives.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +72,7 @@ impl<'a> Peer<'a> {
         }
         if let Some(producer) = &mut producer {
             self.fill(producer, access)?;
-            self.story.was_full = true;
+            self.story.was_full |= !self.lab.config.is_growing();
         }
         if let Some(consumer) = &mut consumer {
             self.drain(consumer)?;
@@ -92,10 +96,19 @@ impl<'a> Peer<'a> {
             }
             self.turn(&mut producer, &mut consumer)?;
         }
-        for _ in 1..lab.config.capacity {
+        for _ in 1..lab.config.capacity.min(LEFT_MAX) {
             ensure!(self.put(&mut producer)?, "Full before it is");
         }
         Ok(())
+    }
+
+    /// What a victim did before its operation is part of what the experiment begins with.
+    pub fn note_prepared(&mut self, op: Op) {
+        match op {
+            Op::PopOn => _ = self.story.messages.remove(0),
+            Op::PushOver => self.story.messages.push(FILLERS),
+            _ => {}
+        }
     }
 
     /// Ends the sleep of a victim on its way to its point: what that changes is part of what the
@@ -139,6 +152,9 @@ impl<'a> Peer<'a> {
         }
         let left = lab.queue.recover();
         ensure!(left.participants == 0, "after recover() another one recovers {left:?}");
+        let left = lab.queue.recover();
+        ensure!(left.blocks == 0, "after recover() another one recovers {left:?}");
+        crate::blocks::judge(&lab.segment, lab.queue.resident_bytes())?;
         let segment = &lab.segment;
         let (occupied, residents) = (segment.occupied(), image.residents());
         ensure!(occupied == residents, "{occupied} lines are taken, {residents} live");
@@ -178,7 +194,8 @@ impl<'a> Peer<'a> {
 
     /// Takes until Empty.
     pub fn drain(&mut self, consumer: &mut Consumer) -> Result<()> {
-        let most = 2 * self.lab.config.capacity + 4;
+        let config = self.lab.config;
+        let most = 4 + if config.is_growing() { 2 * MORE } else { 2 * config.capacity };
         for _ in 0..most {
             if self.get(consumer)?.is_none() {
                 return Ok(());
@@ -199,6 +216,12 @@ impl<'a> Peer<'a> {
     /// Puts until Full: exactly as many as fit, for what is stuck has been passed over by now, and
     /// takes no place. Without a consumer there may be something in the queue.
     fn fill(&mut self, producer: &mut Producer, access: Access) -> Result<()> {
+        if self.lab.config.is_growing() {
+            for at in 0..MORE {
+                ensure!(self.put(producer)?, "Full with {at} messages");
+            }
+            return Ok(());
+        }
         let capacity = self.lab.config.capacity;
         let mut count = 0;
         while self.put(producer)? {
@@ -225,7 +248,7 @@ impl<'a> Peer<'a> {
     fn get(&mut self, consumer: &mut Consumer) -> Result<Option<u64>> {
         let max = self.lab.config.message_max;
         let mut room = [0; ROOM];
-        match consumer.try_pop(&mut room[..max]) {
+        match consumer.try_pop(&mut room) {
             Ok(len) => {
                 let id = identify(&room[..len], max).context("a message is torn")?;
                 self.story.popped.push(id);

@@ -44,6 +44,9 @@ fn is_possible(unit: &Unit) -> bool {
 fn full(config: &'static Config, state: State) -> Vec<Unit> {
     let singles = Series { config, state };
     let mut units = Vec::new();
+    if config.has_blocks() {
+        return with_blocks(&singles);
+    }
     for op in crate::op::OPS.into_iter().filter(|&op| matters(op, state)) {
         units.extend([Kind::Kill, Kind::Freeze].map(|kind| singles.one(kind, op, op.is_long())));
         units.push(singles.one(Kind::Beside, op, true));
@@ -129,6 +132,52 @@ fn quick(config: &'static Config, state: State) -> Vec<Unit> {
     }
 }
 
+/// Of queues with blocks of memory.
+fn with_blocks(series: &Series) -> Vec<Unit> {
+    let Series { config, state } = *series;
+    let mut units = Vec::new();
+    for op in crate::op::OPS.into_iter().filter(|&op| matters_with_blocks(op, config, state)) {
+        let touching = op.is_long() || op.reserves(config, state);
+        units.extend([Kind::Kill, Kind::Freeze].map(|kind| series.one(kind, op, touching)));
+        if CORE.contains(&op) || matches!(op, Op::Commit | Op::TryPopRef) {
+            units.push(series.one(Kind::Beside, op, true));
+        }
+    }
+    let pairs: &[[Op; 2]] = match (config.name, state) {
+        ("growing", State::Brim) => &[[Op::TryPush, Op::TryPush], [Op::TryPush, Op::TryPop]],
+        ("growing", State::Punching) => &[[Op::TryPop, Op::TryPop]],
+        ("by-reference", State::Pooled) => &[[Op::TryPush, Op::TryPop], [Op::TryPop, Op::TryPop]],
+        _ => &[],
+    };
+    for kind in [Kind::KillPair, Kind::FreezePair, Kind::Schedule] {
+        units.extend(pairs.iter().map(|&[op, other]| series.two(kind, op, other)));
+    }
+    units
+}
+
+fn matters_with_blocks(op: Op, config: &Config, state: State) -> bool {
+    let is_placed = config.is_by_reference();
+    let is_first = matches!(config.name, "by-reference" | "growing");
+    match op {
+        Op::PushAgain | Op::PushOver => config.collects() && state == State::Empty,
+        Op::PopOn => matches!(state, State::Across | State::Punching),
+        Op::DetachOpen => is_placed && matches!(state, State::Half | State::Pooled),
+        Op::Commit | Op::Abandon => {
+            is_placed && matches!(state, State::Empty | State::Half | State::Full | State::Pooled)
+        }
+        Op::TryPopRef => is_placed && (state == State::Half || state.has_stalled()),
+        // The same wherever messages lie.
+        Op::PushTimeout | Op::PopTimeout => false,
+        Op::Push | Op::Pop | Op::AttachProducer | Op::AttachConsumer => {
+            is_first && state != State::Half && matters(op, state)
+        }
+        Op::Recover => {
+            matters(op, state) || matches!(state, State::Edge | State::Pooled | State::Brim)
+        }
+        _ => matters(op, state),
+    }
+}
+
 /// Does the state make a difference to the operation that no other state makes?
 fn matters(op: Op, state: State) -> bool {
     match op {
@@ -144,6 +193,8 @@ fn matters(op: Op, state: State) -> bool {
         Op::AttachProducer | Op::AttachConsumer | Op::DetachProducer | Op::DetachConsumer => {
             matches!(state, State::Empty | State::Half | State::Resting | State::Dead)
         }
+        // Of queues with blocks only.
+        _ => false,
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use anyhow::{Context, Result, bail};
 
 use crate::answer::Answer;
+use crate::config::Config;
 use crate::image::Image;
 use crate::lab::{A, B, Lab};
 use crate::op::{Effect, Op};
@@ -15,7 +16,7 @@ use crate::tracee::{Goal, Reached};
 
 /// A to its point, B to its point, A to its end, B to its end.
 pub fn run(lab: &Lab, image: &Image, ops: [Op; 2], goals: [Goal; 2]) -> Result<[Reached; 2]> {
-    image.restore(lab);
+    image.restore(lab)?;
     let mut a = lab.start(A, ops[A], MESSAGES[A])?;
     let mut b = lab.start(B, ops[B], MESSAGES[B])?;
     let first = a.advance(goals[A], || Ok(()))?;
@@ -65,7 +66,8 @@ impl Happened<'_> {
     }
 
     fn step(&self, queue: &mut VecDeque<u64>, who: usize) -> bool {
-        let capacity = self.lab.config.capacity;
+        let Config { capacity, .. } = *self.lab.config;
+        let capacity = if self.lab.config.is_growing() { usize::MAX } else { capacity };
         match (self.ops[who].effect(), self.answers[who]) {
             (Effect::Put, Answer::Done) => {
                 queue.push_back(MESSAGES[who]);

@@ -1,19 +1,23 @@
 //! The tracer's own view of the segment's bytes, beside the engine's: to put images back, to build
 //! states that take years to reach, and to look at words that no handle shows.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr::{self, NonNull};
-use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use anyhow::{Context, Result};
+use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
+use rustix::io::{Errno, pread, pwrite};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use shmq_engine::Queue;
 
-use crate::config::PARTICIPANTS;
+use crate::blocks::Room;
+use crate::config::{Config, PARTICIPANTS};
 
 // The layout, as engine/src/layout/mod.rs draws it, in words of eight bytes.
 const WORD: usize = size_of::<u64>();
 const SLOTS: usize = 5;
+const SLOT_BYTES: usize = 6;
 const ATTENTION: usize = 128 / WORD;
 const TAIL: usize = 256 / WORD;
 const HEAD: usize = 384 / WORD;
@@ -21,7 +25,9 @@ const SOLES: usize = 768 / WORD;
 const LINES: usize = 1024 / WORD;
 const LINE: usize = 128 / WORD;
 const OCCUPANT: usize = 1;
-const MARKS: usize = LINES + PARTICIPANTS * LINE;
+const CLASSES: usize = LINES + PARTICIPANTS * LINE;
+const CLASS: usize = 256 / WORD;
+const CLASSES_MAX: usize = 16;
 const MARK: usize = 2;
 
 /// The state of a mark that says: its slot must not be used.
@@ -31,39 +37,113 @@ const PASSED: u64 = 3;
 #[derive(Debug)]
 pub struct Segment {
     base: NonNull<AtomicU64>,
-    words: usize,
+    len: usize,
+    /// So many bytes, from the first, have memory from the beginning; what follows is sparse.
+    dense: usize,
+    has_blocks: bool,
+    is_growing: bool,
+    rooms: Vec<Room>,
+}
+
+/// The bytes of a segment, without what has no memory.
+#[derive(Debug, Default)]
+pub struct Bytes {
+    dense: Vec<u64>,
+    /// Where they begin in the file, and what they are.
+    sparse: Vec<(u64, Vec<u8>)>,
 }
 
 impl Segment {
-    /// Maps the file behind `fd`.
-    pub fn map(fd: impl AsFd) -> Result<Self> {
-        let len = usize::try_from(rustix::fs::fstat(&fd)?.st_size)?;
+    /// Maps a new queue of that kind.
+    pub fn map(config: &Config, queue: &Queue) -> Result<Self> {
+        let fd = queue.as_fd().context("an anonymous queue has a descriptor")?;
+        let len = usize::try_from(rustix::fs::fstat(fd)?.st_size)?;
         let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice disturbs nothing that exists.
         let base = unsafe { mmap(ptr::null_mut(), len, access, MapFlags::SHARED, fd, 0) };
         let base = NonNull::new(base.context("mapping the segment")?.cast());
-        Ok(Self { base: base.context("a mapping is somewhere")?, words: len / WORD })
-    }
-
-    fn words(&self) -> &[AtomicU64] {
-        // SAFETY: mapped by `map`, page-aligned, so many words long; atomics, for others store there.
-        unsafe { slice::from_raw_parts(self.base.as_ptr(), self.words) }
-    }
-
-    /// All of it.
-    pub fn read(&self) -> Vec<u64> {
-        self.words().iter().map(|word| word.load(Relaxed)).collect()
-    }
-
-    /// Makes it `image` again. Nobody may be running.
-    pub fn restore(&self, image: &[u64]) {
-        for (word, &value) in self.words().iter().zip(image) {
-            word.store(value, Relaxed);
+        let base = base.context("a mapping is somewhere")?;
+        let dense = usize::try_from(queue.resident_bytes())?.min(len);
+        let (has_blocks, is_growing) = (config.has_blocks(), config.is_growing());
+        let mut segment = Self { base, len, dense, has_blocks, is_growing, rooms: Vec::new() };
+        if has_blocks {
+            let [slots, slot_bytes] = [SLOTS, SLOT_BYTES].map(|at| segment.word(at) as usize);
+            segment.rooms = Room::all(config, dense, slots, slot_bytes);
         }
+        Ok(segment)
     }
 
-    fn word(&self, at: usize) -> u64 {
-        self.words()[at].load(Relaxed)
+    fn at(&self, word: usize) -> &AtomicU64 {
+        assert!(word < self.len / WORD);
+        // SAFETY: within what is mapped, by the line above.
+        let at = unsafe { self.base.add(word) };
+        // SAFETY: mapped by `map`; an atomic, for others store there.
+        unsafe { at.as_ref() }
+    }
+
+    /// All that is in the file behind `fd`, which must be this one's.
+    pub fn read(&self, fd: impl AsFd) -> Result<Bytes> {
+        let dense = (0..self.dense / WORD).map(|at| self.word(at)).collect();
+        let mut sparse = Vec::new();
+        let mut from = self.dense as u64;
+        while from < self.len as u64 {
+            from = match seek(&fd, SeekFrom::Data(from)) {
+                Ok(from) => from,
+                Err(Errno::NXIO) => break,
+                Err(errno) => return Err(errno).context("looking for the segment's data"),
+            };
+            let end = seek(&fd, SeekFrom::Hole(from))?;
+            let mut bytes = vec![0; usize::try_from(end - from)?];
+            pread(&fd, &mut bytes[..], from)?;
+            sparse.push((from, bytes));
+            from = end;
+        }
+        Ok(Bytes { dense, sparse })
+    }
+
+    /// Makes it like that again. Nobody may be running.
+    pub fn restore(&self, fd: BorrowedFd<'_>, image: &Bytes) -> Result<()> {
+        for (at, &value) in image.dense.iter().enumerate() {
+            self.at(at).store(value, Relaxed);
+        }
+        let sparse = (self.len - self.dense) as u64;
+        if sparse > 0 {
+            let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            fallocate(fd, how, self.dense as u64, sparse).context("emptying the segment")?;
+        }
+        for (at, bytes) in &image.sparse {
+            pwrite(fd, bytes, *at).context("filling the segment")?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn word(&self, at: usize) -> u64 {
+        self.at(at).load(Relaxed)
+    }
+
+    /// Classes of blocks, those of segments first.
+    pub(crate) fn rooms(&self) -> &[Room] {
+        &self.rooms
+    }
+
+    /// Bytes that have memory from the beginning.
+    pub(crate) fn dense(&self) -> usize {
+        self.dense
+    }
+
+    /// The next ticket to take.
+    pub(crate) fn head(&self) -> u64 {
+        self.word(HEAD)
+    }
+
+    /// The so-many-th word of a class of blocks: described, cursor, directory, pool.
+    pub(crate) fn class_word(&self, class: usize, at: usize) -> u64 {
+        self.word(CLASSES + class * CLASS + at)
+    }
+
+    /// Announced ticket, occupant, held ticket, pinned segment.
+    pub(crate) fn line(&self, line: usize) -> [u64; 4] {
+        [0, 1, 2, 3].map(|at| self.word(LINES + line * LINE + at))
     }
 
     /// The next ticket to claim.
@@ -79,8 +159,8 @@ impl Segment {
     /// Moves an empty queue to another position of its life. Slots must be unused: their zero
     /// `seq` is behind every position.
     pub fn move_to(&self, position: u64) {
-        self.words()[TAIL].store(position, Relaxed);
-        self.words()[HEAD].store(position, Relaxed);
+        self.at(TAIL).store(position, Relaxed);
+        self.at(HEAD).store(position, Relaxed);
     }
 
     /// Bits of the attention word: somebody must look at marks, sleeps for items, for room.
@@ -90,7 +170,10 @@ impl Segment {
 
     /// Slots that must not be used.
     pub fn resting(&self) -> usize {
-        let marks = (0..self.slots() as usize).map(|slot| self.word(MARKS + slot * MARK));
+        // In a growing queue none rests: a segment is not used again before its writers are done.
+        let slots = if self.is_growing { 0 } else { self.slots() as usize };
+        let first = CLASSES + if self.has_blocks { CLASSES_MAX * CLASS } else { 0 };
+        let marks = (0..slots).map(|slot| self.word(first + slot * MARK));
         marks.filter(|mark| mark & 7 == PASSED).count()
     }
 
@@ -108,7 +191,7 @@ impl Segment {
 impl Drop for Segment {
     fn drop(&mut self) {
         // SAFETY: mapped by `map` with this length; no reference to it outlives `self`.
-        _ = unsafe { munmap(self.base.as_ptr().cast(), self.words * WORD) };
+        _ = unsafe { munmap(self.base.as_ptr().cast(), self.len) };
     }
 }
 
@@ -122,8 +205,9 @@ mod tests {
     fn words_are_where_the_engine_has_them() {
         for config in &CONFIGS {
             let queue = config.create().unwrap();
-            let segment = Segment::map(queue.as_fd().unwrap()).unwrap();
-            let empty = segment.read();
+            let fd = queue.as_fd().unwrap();
+            let segment = Segment::map(config, &queue).unwrap();
+            let empty = segment.read(fd).unwrap();
             let mut producer = queue.producer().unwrap();
             producer.try_push(b"one").unwrap();
             assert_eq!((segment.tail(), segment.occupied()), (1, 1));
@@ -133,13 +217,17 @@ mod tests {
             let exclusive = soles.iter().filter(|&&role| role == shmq_engine::Role::One).count();
             assert_eq!(segment.soles(), exclusive);
             drop((producer, consumer));
-            segment.restore(&empty);
+            segment.restore(fd, &empty).unwrap();
+            assert_eq!(segment.tail(), 0);
+            assert!(segment.slots() >= config.capacity as u64 && PARTICIPANTS > 5);
+            assert_eq!((segment.attention(), segment.resting()), (0, 0));
+            if config.is_growing() {
+                continue;
+            }
             segment.move_to(1 << 60);
             assert_eq!(queue.len(), 0);
             queue.producer().unwrap().try_push(b"two").unwrap();
             assert_eq!((segment.tail(), queue.len()), ((1 << 60) + 1, 1));
-            assert!(segment.slots() >= config.capacity as u64 && PARTICIPANTS > 5);
-            assert_eq!((segment.attention(), segment.resting()), (0, 0));
         }
     }
 }

@@ -16,9 +16,10 @@ pub const MESSAGES: [u64; 2] = [101, 102];
 
 /// Kills it there. Everybody else's messages must be whole, and nothing of it must be left.
 pub fn kill(lab: &Lab, image: &Image, op: Op, goal: Goal) -> Result<Reached> {
-    image.restore(lab);
+    image.restore(lab)?;
     let mut peer = Peer::new(lab, image);
     let mut victim = lab.start(A, op, MESSAGES[A])?;
+    peer.note_prepared(op);
     let reached = victim.advance(goal, || peer.wake_early(op))?;
     victim.kill()?;
     peer.story.add(op, MESSAGES[A], Fate::Killed);
@@ -54,16 +55,17 @@ fn stop(
     goal: Goal,
     longest: Option<&Longest>,
 ) -> Result<Reached> {
-    image.restore(lab);
+    image.restore(lab)?;
     let mut peer = Peer::new(lab, image);
     let mut victim = lab.start(A, op, MESSAGES[A])?;
+    peer.note_prepared(op);
     let reached = victim.advance(goal, || peer.wake_early(op))?;
     victim.freeze()?;
     let access = Access::beside(lab, &[op]);
     // What the other one meets, the victim's operation may be a part of.
     let own = |effect| usize::from(longest.is_some() && op.effect() == effect);
     peer.story.was_full = image.is_full(lab, own(Effect::Put));
-    peer.story.was_empty = image.messages.len() <= own(Effect::Get);
+    peer.story.was_empty = peer.story.messages.len() <= own(Effect::Get);
     if let Some(longest) = longest {
         measure(lab, &mut peer, access, longest).context("beside the stopped")?;
     }
@@ -84,7 +86,7 @@ fn stop(
 
 /// The same with nobody stopped.
 pub fn alone(lab: &Lab, image: &Image, longest: &Longest) -> Result<()> {
-    image.restore(lab);
+    image.restore(lab)?;
     let mut peer = Peer::new(lab, image);
     peer.story.was_full = image.is_full(lab, 0);
     peer.story.was_empty = image.messages.is_empty();

@@ -30,7 +30,7 @@ pub fn sleeper_for(op: Op) -> Option<(Op, State)> {
 /// sleep again beside what it waits for.
 pub fn kill(lab: &Lab, image: &Image, op: Op, goal: Goal) -> Result<Reached> {
     let Some((other, _)) = sleeper_for(op) else { bail!("nobody sleeps for want of {op}") };
-    image.restore(lab);
+    image.restore(lab)?;
     let mut peer = Peer::new(lab, image);
     let mut sleeper = lab.start(B, other, MESSAGES[B])?;
     let asleep = sleeper.advance(Goal::Sleep, || Ok(()))?;

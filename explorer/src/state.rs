@@ -31,10 +31,20 @@ pub enum State {
     Dead,
     /// Half, with every line, and every exclusive side, held by the dead.
     Graves,
+    /// Half, in a growing queue: the next put is the first of a segment that nobody has installed.
+    Brim,
+    /// As brim, with nothing in the queue: the last segment is over, and nobody has noticed.
+    Edge,
+    /// Two messages, the first the last of its segment.
+    Across,
+    /// Half, with free blocks that keep their memory; in a growing queue, as brim.
+    Pooled,
+    /// As across, with as many free blocks as may keep their memory.
+    Punching,
 }
 
 /// All of them, in the order of `--list`.
-pub const STATES: [State; 10] = [
+pub const STATES: [State; 15] = [
     State::Empty,
     State::Half,
     State::Full,
@@ -45,6 +55,11 @@ pub const STATES: [State; 10] = [
     State::Burning,
     State::Dead,
     State::Graves,
+    State::Brim,
+    State::Edge,
+    State::Across,
+    State::Pooled,
+    State::Punching,
 ];
 
 impl State {
@@ -61,6 +76,11 @@ impl State {
             Self::Burning => "burning",
             Self::Dead => "dead",
             Self::Graves => "graves",
+            Self::Brim => "brim",
+            Self::Edge => "edge",
+            Self::Across => "across",
+            Self::Pooled => "pooled",
+            Self::Punching => "punching",
         }
     }
 
@@ -69,9 +89,15 @@ impl State {
         matches!(self, Self::Stalled | Self::Resting | Self::Burning | Self::Dead)
     }
 
-    /// Can such a queue be in it? A lone producer claims nothing.
+    /// Can such a queue be in it? A lone producer claims nothing; a growing queue is never full, its
+    /// slots do not rest, and its directory has no entry for positions that nobody came to.
     pub fn exists_in(self, config: &Config) -> bool {
-        !self.has_stalled() || config.producers == Role::Many
+        match self {
+            Self::Full | Self::High | Self::Burning if config.is_growing() => false,
+            Self::Brim | Self::Edge | Self::Across | Self::Punching => config.is_growing(),
+            Self::Pooled => config.is_growing() || config.is_by_reference(),
+            _ => !self.has_stalled() || config.producers == Role::Many,
+        }
     }
 }
 

@@ -58,6 +58,8 @@ pub struct Tracee {
     /// Points of this operation in the experiment before.
     path: Rc<RefCell<Path>>,
     may_sleep: bool,
+    /// A repeated string instruction is one point: what it copies is nobody else's yet.
+    leaps: bool,
     steps: u64,
     touches: u64,
     asleep: bool,
@@ -83,6 +85,7 @@ impl Tracee {
             segment: Vec::new(),
             path: Rc::default(),
             may_sleep: false,
+            leaps: lab.config.has_blocks(),
             steps: 0,
             touches: 0,
             asleep: false,
@@ -130,6 +133,7 @@ impl Tracee {
             ptrace::step(self.pid, None)?;
             if next != Next::Sleeping {
                 self.await_trap()?;
+                self.leap(place)?;
             } else if !self.await_trap_or_sleep()? {
                 self.asleep = true;
                 self.path.borrow_mut().note_sleep();
@@ -147,6 +151,30 @@ impl Tracee {
                 return Ok(Reached::End);
             }
         }
+    }
+
+    /// Behind the string instruction at `place`, if it is in the middle of one.
+    fn leap(&mut self, place: u64) -> Result<()> {
+        if !self.leaps {
+            return Ok(());
+        }
+        let Some(behind) = self.code.borrow_mut().behind_string(self.pid, place)? else {
+            return Ok(());
+        };
+        if ptrace::getregs(self.pid)?.rip != place {
+            return Ok(());
+        }
+        if path::arm(self.pid, behind).is_ok() {
+            ptrace::cont(self.pid, None)?;
+            self.await_trap()?;
+            return path::disarm(self.pid);
+        }
+        // A machine without debug registers.
+        while ptrace::getregs(self.pid)?.rip == place {
+            ptrace::step(self.pid, None)?;
+            self.await_trap()?;
+        }
+        Ok(())
     }
 
     /// To the goal, or the point before it, if the experiment before was there.

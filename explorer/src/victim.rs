@@ -9,7 +9,7 @@ use nix::sys::{prctl, ptrace, signal::Signal};
 use shmq_engine::{AttachError, Consumer, PopError, Producer, PushError, Queue};
 
 use crate::answer::Answer;
-use crate::message::{ROOM, fill, identify};
+use crate::message::{FILLER, FILLERS, ROOM, fill, identify};
 use crate::op::Op;
 use crate::slate::Slate;
 
@@ -77,6 +77,13 @@ fn perform(task: &Task<'_>, op: Op) -> Answer {
             trap();
             Ok(Answer::Done)
         }
+        Op::Commit => task.put(commit),
+        Op::Abandon => task.abandon(),
+        Op::TryPopRef => task.get_in_place(),
+        Op::PushAgain => task.put_behind(4),
+        Op::PushOver => task.put_behind(3),
+        Op::PopOn => task.get_on(),
+        Op::DetachOpen => task.detach_open(),
     };
     done.unwrap_or_else(Answer::from)
 }
@@ -104,13 +111,92 @@ impl Task<'_> {
         let mut consumer = self.queue.consumer()?;
         let mut room = [0; ROOM];
         trap();
-        let got = get(&mut consumer, &mut room[..self.message_max]);
+        let got = get(&mut consumer, &mut room);
         trap();
-        Ok(match got {
+        Ok(self.judge(got, &room))
+    }
+
+    fn judge(&self, got: Result<usize, PopError>, room: &[u8; ROOM]) -> Answer {
+        match got {
             Ok(len) => identify(&room[..len], self.message_max).map_or(Answer::Torn, Answer::Got),
             Err(error) => error.into(),
-        })
+        }
     }
+
+    fn abandon(&self) -> Result<Answer, AttachError> {
+        let mut producer = self.queue.producer()?;
+        trap();
+        let done = producer.reserve(self.message_max).map(drop);
+        trap();
+        Ok(done.into())
+    }
+
+    /// What is read may be given away while it is read: no copy is made of it before.
+    fn get_in_place(&self) -> Result<Answer, AttachError> {
+        let mut consumer = self.queue.consumer()?;
+        let mut room = [0; ROOM];
+        trap();
+        let got = consumer.try_pop_ref().map(|message| message.copy_to(0, &mut room));
+        trap();
+        Ok(self.judge(got, &room))
+    }
+
+    /// Behind four large messages, which use up a block; `got` of them were got.
+    fn put_behind(&self, got: u64) -> Result<Answer, AttachError> {
+        let mut producer = self.queue.producer()?;
+        let mut consumer = self.queue.consumer()?;
+        let mut room = [0; ROOM];
+        for at in 0..4 {
+            // The last one is known to the judge.
+            let filled = producer.try_push(fill(&mut room, FILLERS + 3 - at, FILLER));
+            if at < got {
+                let gone = consumer.try_pop(&mut room);
+                if gone != Ok(FILLER) {
+                    return Ok(Answer::Torn);
+                }
+            }
+            if let Err(error) = filled {
+                return Ok(Err(error).into());
+            }
+        }
+        drop(consumer);
+        let message = fill(&mut room, self.id, self.message_max);
+        trap();
+        let done = producer.try_push(message);
+        trap();
+        Ok(done.into())
+    }
+
+    fn get_on(&self) -> Result<Answer, AttachError> {
+        let mut consumer = self.queue.consumer()?;
+        let mut room = [0; ROOM];
+        if let Err(error) = consumer.try_pop(&mut room) {
+            return Ok(error.into());
+        }
+        trap();
+        let got = consumer.try_pop(&mut room);
+        trap();
+        Ok(self.judge(got, &room))
+    }
+
+    fn detach_open(&self) -> Result<Answer, AttachError> {
+        let mut producer = self.queue.producer()?;
+        let mut room = [0; ROOM];
+        if let Err(error) = producer.try_push(fill(&mut room, self.id, self.message_max)) {
+            return Ok(Err(error).into());
+        }
+        trap();
+        drop(producer);
+        trap();
+        Ok(Answer::Done)
+    }
+}
+
+/// In place, as far as there is a place.
+fn commit(producer: &mut Producer, message: &[u8]) -> Result<(), PushError> {
+    let mut loan = producer.reserve(message.len())?;
+    loan.copy_from(0, message);
+    loan.try_commit().map_err(|left| left.error)
 }
 
 #[inline(always)]

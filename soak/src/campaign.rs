@@ -114,7 +114,7 @@ fn epoch(
     totals.latency.add(&outcome.gone, &history);
     history.extend(outcome.drained);
     gather::count(&history, &mut totals.counts);
-    let violations = check(&history, Some(setting.capacity));
+    let violations = check(&history, setting.capacity);
     totals.checking += start.elapsed();
     totals.stops += outcome.stops;
     totals.recoveries += outcome.recoveries;

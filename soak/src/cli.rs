@@ -6,6 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use clap::{Parser, value_parser};
 
+use crate::setting::Memory;
+
 /// Kills and stops processes at a queue, and checks what all of them did.
 ///
 /// Producers and consumers work on one queue in shared memory and log every operation with its
@@ -38,6 +40,9 @@ pub(crate) struct Cli {
     /// The queue's capacity, 1 to 65536 [default: 1, 4 or 64, by epoch]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1 << 16))]
     capacity: Option<u32>,
+    /// Where messages lie [default: by epoch]
+    #[arg(long, value_name = "WHERE")]
+    memory: Option<Memory>,
     /// Where to write the history of an epoch that went wrong
     #[arg(long, value_name = "FILE", default_value = "shmq-soak-history.txt")]
     history: PathBuf,
@@ -52,6 +57,7 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) message_max: Option<usize>,
     pub(crate) capacity: Option<usize>,
+    pub(crate) memory: Option<Memory>,
     pub(crate) history: PathBuf,
 }
 
@@ -69,6 +75,7 @@ impl Cli {
             seed,
             message_max: self.message_max.map(|bytes| bytes as usize),
             capacity: self.capacity.map(|capacity| capacity as usize),
+            memory: self.memory,
             history: self.history,
         })
     }

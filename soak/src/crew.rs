@@ -14,7 +14,7 @@ use shmq_soak::history::NEVER;
 use crate::clock;
 use crate::control::Control;
 use crate::log::Log;
-use crate::worker::{Role, Spec};
+use crate::worker::{Role, Spec, Task};
 
 pub(crate) const SUBCOMMAND: &str = "__worker";
 
@@ -60,7 +60,7 @@ impl Worker {
     pub(crate) fn spawn(
         shared: Shared<'_>,
         number: u32,
-        role: Role,
+        task: Task,
         seed: u64,
         log: Log,
     ) -> Result<Self> {
@@ -68,7 +68,7 @@ impl Worker {
         let raw = |fd: BorrowedFd<'_>| fd.as_raw_fd();
         let spec = Spec {
             number,
-            role,
+            task,
             seed,
             parent: std::process::id().try_into()?,
             queue: raw(queue),
@@ -83,7 +83,7 @@ impl Worker {
         // SAFETY: between fork and exec the closure only calls fcntl.
         unsafe { command.pre_exec(keep_open) };
         let child = command.spawn().context("starting a worker")?;
-        Ok(Self { number, role, is_stopped: false, log, child })
+        Ok(Self { number, role: task.role, is_stopped: false, log, child })
     }
 
     /// SIGSTOP and SIGCONT.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rand::RngExt;
 use rand::rngs::StdRng;
-use shmq_engine::Queue;
+use shmq_engine::{Queue, Role as Side};
 use shmq_soak::history::Operation;
 
 use crate::clock;
@@ -17,6 +17,7 @@ use crate::log::Log;
 use crate::message;
 use crate::setting::Setting;
 use crate::whole;
+use crate::worker::Task;
 
 /// Workers always have something to do: if no operation begins for so long, they hang.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -138,8 +139,9 @@ impl Hand<'_> {
         };
         let shared = Shared { queue: self.queue, control: &self.kit.control };
         let seed = self.random.random();
-        self.seats[seat] =
-            Some(Worker::spawn(shared, number, self.setting.roles[seat], seed, log)?);
+        let Setting { memory, message_max, .. } = *self.setting;
+        let task = Task { role: self.setting.roles[seat], memory, message_max };
+        self.seats[seat] = Some(Worker::spawn(shared, number, task, seed, log)?);
         Ok(())
     }
 
@@ -168,13 +170,18 @@ impl Hand<'_> {
         self.seats[seat].as_mut().map_or(Ok(()), |worker| worker.set_stopped(true))
     }
 
-    /// Without that worker, do some run that put, and some that get?
+    /// Without that worker, do some run that put, and some that get? (Or is it the only one there may
+    /// be.)
     fn can_spare(&self, seat: usize) -> bool {
         let others = self.seats.iter().enumerate().filter(|&(at, _)| at != seat);
         let running = || others.clone().filter_map(|(_, worker)| worker.as_ref());
         let mut putters = running().filter(|worker| worker.role.puts() && !worker.is_stopped);
         let mut getters = running().filter(|worker| worker.role.gets() && !worker.is_stopped);
-        putters.next().is_some() && getters.next().is_some()
+        let Setting { producers, consumers, .. } = self.setting;
+        let is_sole = |side: &Side, mine| *side == Side::One && mine;
+        let role = self.setting.roles[seat];
+        (putters.next().is_some() || is_sole(producers, role.puts()))
+            && (getters.next().is_some() || is_sole(consumers, role.gets()))
     }
 
     /// Gives back what the dead held, beside those at work.

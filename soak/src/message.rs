@@ -5,6 +5,20 @@ use shmq_soak::history::Value;
 /// The shortest: the value, and a word that depends on it.
 pub(crate) const MIN: usize = 16;
 
+/// If that is the longest, lengths are mixed: most are far shorter.
+pub(crate) const LARGE: usize = 300_000;
+
+fn length(word: u64, max: usize) -> usize {
+    let up_to = |most: usize| MIN + (word >> 8) as usize % (most - MIN + 1);
+    match word % 64 {
+        _ if max < LARGE => MIN + word as usize % (max - MIN + 1),
+        0 => max,
+        1..24 => up_to(64),
+        24..48 => up_to(4_000),
+        _ => up_to(40_000),
+    }
+}
+
 /// Mixes all bits: the finalizer of splitmix64.
 fn mix(word: u64) -> u64 {
     let word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -17,7 +31,7 @@ fn mix(word: u64) -> u64 {
 #[inline]
 pub(crate) fn write(buffer: &mut [u8], value: Value) -> &[u8] {
     let mut word = mix(value.word() + 1);
-    let len = MIN + word as usize % (buffer.len() - MIN + 1);
+    let len = length(word, buffer.len());
     let message = &mut buffer[..len];
     let (first, rest) = message.split_at_mut(8);
     first.copy_from_slice(&value.word().to_le_bytes());

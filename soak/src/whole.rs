@@ -1,7 +1,7 @@
 //! After an epoch nothing of the queue may be missing: every place for messages, every place for
 //! participants.
 
-use shmq_engine::{AttachError, PopError, PushError, Queue};
+use shmq_engine::{AttachError, PopError, PushError, Queue, Role};
 use shmq_soak::history::Value;
 
 use crate::gather::SUPERVISOR;
@@ -11,8 +11,31 @@ use crate::setting::Setting;
 /// The queue is empty, nobody is attached, and what the dead held was recovered.
 pub(crate) fn check(queue: &Queue, setting: &Setting) -> Result<(), String> {
     capacity(queue, setting)?;
-    registry(queue, setting)
+    registry(queue, setting)?;
+    memory(queue)
 }
+
+/// Nothing is left of anybody, and little is kept for later.
+fn memory(queue: &Queue) -> Result<(), String> {
+    queue.recover();
+    let again = queue.recover();
+    let resident = queue.resident_bytes();
+    if again.blocks > 0 || again.participants > 0 || queue.participants() > 0 {
+        let attached = queue.participants();
+        return Err(format!("recovered again: {again:?}, and {attached} are attached"));
+    }
+    // A queue of slots keeps what it has from the beginning.
+    let has_blocks = queue.message_max() > queue.inline_max();
+    if has_blocks && resident > RESIDENT_MAX {
+        return Err(format!("{resident} bytes are kept for an empty queue"));
+    }
+    Ok(())
+}
+
+/// What an empty queue may keep, in bytes.
+const RESIDENT_MAX: u64 = 24 << 20;
+/// A queue without a capacity must hold so many messages.
+const MORE: usize = 500;
 
 /// Exactly so many messages fit, and come out in order; twice, so that the slots change.
 fn capacity(queue: &Queue, setting: &Setting) -> Result<(), String> {
@@ -21,7 +44,7 @@ fn capacity(queue: &Queue, setting: &Setting) -> Result<(), String> {
     let mut consumer = queue.consumer().map_err(refused)?;
     let mut buffer = vec![0; setting.message_max];
     let mut scratch = buffer.clone();
-    let count = u32::try_from(setting.capacity).map_err(|error| error.to_string())?;
+    let count = u32::try_from(setting.capacity.unwrap_or(MORE)).map_err(|error| error.to_string())?;
     for round in 0..2 {
         let value = |n| Value::new(SUPERVISOR, round * count + n);
         for n in 0..count {
@@ -29,9 +52,11 @@ fn capacity(queue: &Queue, setting: &Setting) -> Result<(), String> {
                 format!("after recovery only {n} of {count} messages fit: {error}")
             })?;
         }
-        let one_more = producer.try_push(message::write(&mut buffer, value(count)));
-        if one_more != Err(PushError::Full) {
-            return Err(format!("with {count} messages the queue is not full: {one_more:?}"));
+        if setting.capacity.is_some() {
+            let one_more = producer.try_push(message::write(&mut buffer, value(count)));
+            if one_more != Err(PushError::Full) {
+                return Err(format!("with {count} messages the queue is not full: {one_more:?}"));
+            }
         }
         for n in 0..count {
             let got = consumer.try_pop(&mut buffer);
@@ -50,6 +75,9 @@ fn capacity(queue: &Queue, setting: &Setting) -> Result<(), String> {
 
 /// Everybody finds a place, and nobody more.
 fn registry(queue: &Queue, setting: &Setting) -> Result<(), String> {
+    if setting.consumers == Role::One {
+        return one_registry(queue, setting);
+    }
     let most = setting.participants;
     let mut attached = Vec::with_capacity(most);
     for n in 0..most {
@@ -61,6 +89,23 @@ fn registry(queue: &Queue, setting: &Setting) -> Result<(), String> {
     match queue.consumer() {
         Err(AttachError::Crowded { .. }) => Ok(()),
         other => Err(format!("with {most} participants there is room for another: {other:?}")),
+    }
+}
+
+/// The same where only one may get: those that may put, or the one that does.
+fn one_registry(queue: &Queue, setting: &Setting) -> Result<(), String> {
+    let _consumer = queue.consumer().map_err(|error| format!("no consumer may attach: {error}"))?;
+    let most = if setting.producers == Role::One { 1 } else { setting.participants - 1 };
+    let mut attached = Vec::with_capacity(most);
+    for n in 0..most {
+        let producer = queue.producer();
+        attached.push(
+            producer.map_err(|error| format!("only {n} of {most} places are free: {error}"))?,
+        );
+    }
+    match queue.producer() {
+        Err(AttachError::Crowded { .. } | AttachError::Taken { .. }) => Ok(()),
+        other => Err(format!("with {most} producers there is room for another: {other:?}")),
     }
 }
 

@@ -5,6 +5,7 @@
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::process::ExitCode;
+use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -18,6 +19,10 @@ use shmq_soak::history::Value;
 use crate::control::Control;
 use crate::log::{Call, Log, Return, Writer};
 use crate::message;
+use crate::setting::Memory;
+
+/// How long a producer does something else when there is no memory.
+const MEMORY_PAUSE: Duration = Duration::from_micros(300);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Role {
@@ -36,10 +41,18 @@ impl Role {
     }
 }
 
+/// What a worker is to do.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Task {
+    pub(crate) role: Role,
+    pub(crate) memory: Memory,
+    pub(crate) message_max: usize,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Spec {
     pub(crate) number: u32,
-    pub(crate) role: Role,
+    pub(crate) task: Task,
     pub(crate) seed: u64,
     pub(crate) parent: i32,
     pub(crate) queue: RawFd,
@@ -96,6 +109,7 @@ struct Worker<'l> {
     /// The last operation found the queue full or empty.
     was_refused: bool,
     did_put: bool,
+    task: Task,
     buffer: Vec<u8>,
     scratch: Vec<u8>,
 }
@@ -106,14 +120,15 @@ impl<'l> Worker<'l> {
         Ok(Self {
             number: spec.number,
             sequence: 0,
-            producer: spec.role.puts().then(|| queue.producer()).transpose().context(attached)?,
-            consumer: spec.role.gets().then(|| queue.consumer()).transpose().context(attached)?,
+            producer: spec.task.role.puts().then(|| queue.producer()).transpose().context(attached)?,
+            consumer: spec.task.role.gets().then(|| queue.consumer()).transpose().context(attached)?,
             log,
             random: StdRng::seed_from_u64(spec.seed),
             was_refused: false,
             did_put: false,
-            buffer: vec![0; queue.message_max()],
-            scratch: vec![0; queue.message_max()],
+            task: spec.task,
+            buffer: vec![0; spec.task.message_max],
+            scratch: vec![0; spec.task.message_max],
         })
     }
 
@@ -157,22 +172,42 @@ impl<'l> Worker<'l> {
         let value = Value::new(self.number, self.sequence);
         self.sequence += 1;
         let message = message::write(&mut self.buffer, value);
+        let by_loan = self.random.random_bool(0.3);
         let put = || match timeout {
+            _ if by_loan => put_by_loan(producer, message, timeout),
             None => producer.try_push(message),
             Some(timeout) => producer.push_timeout(message, timeout),
         };
-        self.log.log(Call::Put(value), put, |put| match put {
+        let is_unbounded = self.task.memory == Memory::Unbounded;
+        let mut lacks_memory = false;
+        let returned = self.log.log(Call::Put(value), put, |put| match put {
             Ok(()) => Ok(Return::Done(None)),
-            Err(PushError::Full) => Ok(Return::Refused),
+            Err(PushError::Full) if !is_unbounded => Ok(Return::Refused),
+            Err(PushError::NoMemory { .. }) if is_unbounded => {
+                lacks_memory = true;
+                Ok(Return::Refused)
+            }
             Err(error) => Err(io::Error::other(error)),
-        })
+        })?;
+        if lacks_memory {
+            // No put waits for memory: at once it would only be refused again.
+            sleep(MEMORY_PAUSE);
+        }
+        Ok(returned)
     }
 
     fn get(&mut self, timeout: Option<Duration>) -> io::Result<Return> {
         let consumer = self.consumer.as_mut().ok_or(io::ErrorKind::Unsupported)?;
         let (buffer, scratch) = (&mut self.buffer[..], &mut self.scratch[..]);
+        let in_place = self.random.random_bool(0.3);
+        let too_small = self.random.random_bool(0.1);
         let get = move || {
             let got = match timeout {
+                _ if in_place => get_in_place(consumer, buffer, timeout),
+                None if too_small => match consumer.try_pop(&mut buffer[..message::MIN]) {
+                    Err(PopError::TooSmall { .. }) => consumer.try_pop(buffer),
+                    done => done,
+                },
                 None => consumer.try_pop(buffer),
                 Some(timeout) => consumer.pop_timeout(buffer, timeout),
             };
@@ -189,4 +224,39 @@ impl<'l> Worker<'l> {
             Err(error) => Err(io::Error::other(error)),
         })
     }
+}
+
+/// Written where it will lie, in two parts; every so often after a loan that comes to nothing.
+fn put_by_loan(
+    producer: &mut Producer,
+    message: &[u8],
+    timeout: Option<Duration>,
+) -> Result<(), PushError> {
+    if message.len().is_multiple_of(3) {
+        drop(producer.reserve(message.len() / 2)?);
+    }
+    let mut loan = producer.reserve(message.len())?;
+    let (first, rest) = message.split_at(message.len() / 2);
+    loan.copy_from(0, first);
+    loan.copy_from(first.len(), rest);
+    let done = match timeout {
+        None => loan.try_commit(),
+        Some(timeout) => loan.commit_timeout(timeout),
+    };
+    done.map_err(|left| left.error)
+}
+
+/// Read where it lies.
+fn get_in_place(
+    consumer: &mut Consumer,
+    buffer: &mut [u8],
+    timeout: Option<Duration>,
+) -> Result<usize, PopError> {
+    let message = match timeout {
+        None => consumer.try_pop_ref()?,
+        Some(timeout) => consumer.pop_ref_timeout(timeout)?,
+    };
+    let half = message.len() / 2;
+    let first = message.copy_to(0, &mut buffer[..half]);
+    Ok(first + message.copy_to(half, &mut buffer[half..]))
 }

@@ -55,7 +55,7 @@ fn stopped_producer(queue: &Queue) -> Child {
 /// How many messages a queue holds that says Full, when nobody is in a put; `None` if the put was over
 /// before it was stopped.
 fn messages_when_full(offset: usize) -> Option<usize> {
-    let options = Options::new(CAPACITY).participants(4).message_max(LONG);
+    let options = Options::new(CAPACITY).participants(4).message_max(LONG).inline(LONG);
     let queue = options.create_anonymous().unwrap();
     let mut stopped = stopped_producer(&queue);
     let (mut producer, mut consumer) = (queue.producer().unwrap(), queue.consumer().unwrap());
