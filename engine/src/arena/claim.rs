@@ -66,7 +66,8 @@ impl Arena<'_> {
             }
             from = described;
             if !class.describe(self.ground)? {
-                return Ok(self.search(class, 0..described, line));
+                // By now: others may have described the last ones.
+                return Ok(self.search(class, 0..class.described(), line));
             }
         }
     }
