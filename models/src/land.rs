@@ -10,7 +10,8 @@ use std::sync::Arc;
 use loom::cell::UnsafeCell;
 use shmq_engine::Fences;
 use shmq_engine::arena::{
-    Arena, Block, Class, Ground, NoMemory, PAYLOADS, Room, SEGMENTS, SegmentSlots, Segments, Unmapped,
+    Arena, Block, Class, Ground, NoMemory, PAYLOADS, Room, SEGMENTS, SegmentSlots, Segments,
+    Unmapped,
 };
 use shmq_engine::layout::cells::{ClassControl, Control, Extent, Line, Mark};
 use shmq_engine::ring::{
@@ -146,6 +147,13 @@ impl Land {
         }
     }
 
+    /// A ring of one place, and `blocks` for messages whose descriptors nobody has used yet.
+    pub fn undescribed(blocks: usize, lines: usize) -> Self {
+        let mut land = Self::referring((1, 4), (blocks, 1), 0, lines);
+        land.stores[PAYLOADS].control = ClassControl::unused();
+        land
+    }
+
     fn bare(lines: usize, shape: Shape) -> Self {
         Self {
             control: Control::starting_at(0),
@@ -205,9 +213,7 @@ impl Land {
 
     /// Takes all that is left, alone, in line `at`. Nobody else may be at work.
     pub fn drain(&self, at: usize) -> Vec<u64> {
-        self.work(at, |worker| {
-            std::iter::from_fn(|| worker.pop_passing(usize::MAX)).collect()
-        })
+        self.work(at, |worker| std::iter::from_fn(|| worker.pop_passing(usize::MAX)).collect())
     }
 
     /// Everybody has left, and the queue is empty: no block is in use but that of the segment that
@@ -326,7 +332,8 @@ enum Got {
 impl Worker<'_> {
     /// Begins as a lone producer.
     pub fn begin_alone(&mut self) {
-        let reach = self.segments.reach_of(&self.arena, self.ring.segment_of_tail());
+        let tail = self.ring.segment_of_tail();
+        let reach = self.segments.reach_of(&self.arena, tail, self.grip.line());
         self.ring.begin_alone(&mut self.hand, reach);
     }
 
@@ -359,11 +366,11 @@ impl Worker<'_> {
 
     /// As a producer, sees the slots of `segment`, in which it has claimed a ticket.
     pub fn resume(&mut self, segment: u64) {
-        let reach = self.segments.reach_of(&self.arena, segment);
-        self.hand.move_to(reach.expect("nobody uses the block of a claimed ticket again"));
+        assert!(self.install(segment), "a claimed ticket keeps its segment");
     }
 
-    fn install(&mut self, segment: u64) -> bool {
+    /// As a producer, sees the slots of `segment`, which it installs if nobody has. False: no memory.
+    pub fn install(&mut self, segment: u64) -> bool {
         match self.segments.install(&self.arena, segment, self.at) {
             Ok(reach) => {
                 if let Some(reach) = reach {
@@ -435,6 +442,11 @@ impl Worker<'_> {
                 other => panic!("not stalled: {other:?}"),
             }
         }
+    }
+
+    /// As a consumer, leaves.
+    pub fn leave(&self) {
+        self.ring.settle(self.grip.line());
     }
 
     /// As a consumer, goes to another segment. False: nobody has put anything there.

@@ -111,3 +111,95 @@ fn a_segment_is_over_before_it_is_closed() {
         land.assert_nothing_leaks();
     });
 }
+
+/// Both messages of two segments are there: one consumer takes both, leaving the first segment, beside
+/// another that enters or looks at it. At most 3 preemptions.
+#[test]
+fn punching_beside_who_looks() {
+    explore("grow: punch || enter, look", Some(3), || {
+        let land = Arc::new(Land::growing(1, 3, 0, 3));
+        let sent = put(&land, 0, 2);
+        let other = {
+            let land = Arc::clone(&land);
+            thread::spawn(move || land.work(1, |worker| get(worker, 1)))
+        };
+        let got = land.work(2, |worker| get(worker, 2));
+        assert_conserved(&sent, &[got, other.join().unwrap()]);
+        land.assert_nothing_leaks();
+    });
+}
+
+/// A consumer that has gone to sleep in a segment looks on while that is used up, and its block used
+/// again, in 2 blocks that keep their memory. At most 1 preemption.
+#[test]
+fn a_block_is_used_again_beside_who_looks() {
+    explore("grow: use again || look", Some(1), || {
+        let land = Arc::new(Land::growing(1, 2, 1, 3));
+        let mut sent = put(&land, 0, 1);
+        let other = {
+            let land = Arc::clone(&land);
+            thread::spawn(move || land.work(1, |worker| get(worker, 1)))
+        };
+        let mut got = Vec::new();
+        for value in 1..3 {
+            got.extend(land.work(2, |worker| get(worker, 1)));
+            if land.work(0, |worker| worker.push(value)) {
+                sent.push(value);
+            }
+        }
+        got.extend(land.drain(2));
+        assert_conserved(&sent, &[got, other.join().unwrap(), land.drain(2)]);
+        land.assert_nothing_leaks();
+    });
+}
+
+/// A lone producer was killed between publishing and moving `tail`. Its message is taken and its segment
+/// given back beside its successor, which begins. At most 3 preemptions.
+#[test]
+fn a_lone_producer_begins_beside_a_punch() {
+    explore("grow: lone P begins || take, punch", Some(3), || {
+        let land = Arc::new(Land::growing_for(1, 3, 0, 3, Role::One));
+        land.work(0, |worker| {
+            worker.begin_alone();
+            assert!(worker.install(0));
+            worker.ring.publish_alone_only(&worker.hand, &0_u64.to_ne_bytes());
+        });
+        let taker = {
+            let land = Arc::clone(&land);
+            thread::spawn(move || {
+                let got = land.work(1, |worker| {
+                    let got = get(worker, 1);
+                    worker.leave();
+                    got
+                });
+                land.recover(0, 1);
+                got
+            })
+        };
+        let sent = [vec![0], put(&land, 2, 1)].concat();
+        let got = taker.join().unwrap();
+        assert_conserved(&sent, &[got, land.drain(1)]);
+        land.assert_nothing_leaks();
+    });
+}
+
+/// The installer of a segment was killed before it closed the block: that is closed by its heir beside
+/// its being used up. At most 2 preemptions.
+#[test]
+fn an_installer_is_killed() {
+    explore("grow: installer killed || use up", Some(2), || {
+        let land = Arc::new(Land::growing(1, 3, 0, 3));
+        land.work(1, |worker| {
+            assert!(worker.segments.install_only(&worker.arena, 0, 1).is_some());
+        });
+        let recovery = {
+            let land = Arc::clone(&land);
+            thread::spawn(move || land.recover(1, 2))
+        };
+        let sent = put(&land, 0, 2);
+        let got = land.drain(0);
+        recovery.join().unwrap();
+        assert_conserved(&sent, &[got]);
+        land.assert_nothing_leaks();
+    });
+}

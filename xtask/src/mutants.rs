@@ -23,16 +23,22 @@ use crate::workspace::Workspace;
 /// The steps that can be left out, and what is wrong then. A test compares this list with the
 /// engine's source.
 pub(crate) const STEPS: &[(&str, &str)] = &[
+    ("announce-passing", "a passer in a growing ring does not say which ticket it decides on"),
     ("burn", "a claimer writes into a slot that rests"),
+    ("busy", "a block is reclaimed while a line names a ticket of it"),
     ("epoch", "a waker leaves the gate's epoch as it was"),
     ("heavy-fence", "the rare side of the asymmetric fence is missing"),
+    ("hold", "a taker by reference does not say which message it reads"),
+    ("leave-behind", "a late publisher in a growing ring leaves its message at the head"),
     ("light-fence", "the frequent side of the asymmetric fence is missing"),
+    ("pin", "a consumer does not say which segment it looks at"),
+    ("quiet-announced", "attention is quieted beside a writer that was passed over"),
     ("quiet-head", "attention is quieted beside a mark at or beyond head"),
     ("raise", "a ticket is passed over without raising attention"),
     ("register", "a sleeper does not say that it sleeps"),
     ("scan", "a slot is released while a writer announces it"),
     ("settle", "a taker leaves a request to pass over open"),
-    ("vacant", "what a dead participant announced keeps its slot resting"),
+    ("settle-line", "what a dead participant announced stays in its line"),
 ];
 
 #[derive(Debug, clap::Args)]
@@ -109,7 +115,7 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
 
 fn all(workspace: &Workspace) -> Result<Vec<Mutant>> {
     let mut modelled = String::new();
-    for directory in ["ring", "wait"] {
+    for directory in ["ring", "wait", "arena"] {
         let entries = fs::read_dir(workspace.root.join("engine/src").join(directory))?;
         for entry in entries {
             modelled += &fs::read_to_string(entry?.path())?;
@@ -121,7 +127,7 @@ fn all(workspace: &Workspace) -> Result<Vec<Mutant>> {
         let moot = if ordering == Ordering::Relaxed {
             Some("relaxed already")
         } else if !is_modelled(name) {
-            Some("outside the models: neither ring nor wait")
+            Some("outside the models: neither ring, wait nor arena")
         } else {
             None
         };

@@ -68,7 +68,8 @@ impl Arena<'_> {
             }
             from = described;
             if !class.describe(self.ground)? {
-                return Ok(self.search(at, 0..described, line));
+                // By now: others may have described the last ones.
+                return Ok(self.search(at, 0..class.described(), line));
             }
         }
     }

@@ -108,9 +108,14 @@ impl<'m> Segments<'m> {
         self.reach(segment, block).ok_or(Unmapped::Over)
     }
 
-    /// The slots of `segment` if it is installed, for a lone producer that begins.
-    pub fn reach_of(&self, arena: &Arena<'m>, segment: u64) -> Option<Reach<'m>> {
-        self.find(arena, segment).ok().and_then(|block| self.reach(segment, block))
+    /// The slots of `segment` if it is installed, for a lone producer that begins in `line`. It may be
+    /// over already, so this pins it; only if `head` is not beyond it afterwards, has it memory.
+    pub fn reach_of(&self, arena: &Arena<'m>, segment: u64, line: &Line) -> Option<Reach<'m>> {
+        let block = self.find(arena, segment).ok()?;
+        line.pin.store(block as u64 + 1, ANNOUNCE);
+        // As in `enter`.
+        fence::light(self.shape.fences);
+        self.reach(segment, block)
     }
 
     /// The segment that a consumer has left for another may be over: gives its block back then. False:

@@ -39,7 +39,7 @@ impl Producer {
         if let (Role::One, Some(segments), Some(arena)) =
             (producers, shared.segments(), shared.arena())
         {
-            let reach = segments.reach_of(arena, ring.segment_of_tail());
+            let reach = segments.reach_of(arena, ring.segment_of_tail(), seat.line());
             ring.begin_alone(&mut hand, reach);
         }
         let (payloads, spin) = (Payloads::default(), Spin::default());

@@ -97,6 +97,8 @@ impl<'m> Ring<'m> {
     pub fn begin_alone(&self, hand: &mut Hand<'m>, reach: Option<Reach<'m>>) {
         hand.reach = reach.unwrap_or(hand.reach);
         hand.tail_own = self.repaired_tail(hand.reach);
+        // What `head` is not beyond, stays.
+        hand.line.pin.store(0, ANNOUNCE);
     }
 
     /// Puts `bytes`, at most `inline_max` of them, or says Full.
@@ -357,10 +359,10 @@ impl<'m> Ring<'m> {
     /// moving `tail`.
     fn repaired_tail(&self, reach: Reach<'_>) -> u64 {
         let tail = self.control.tail.load(TAIL);
-        let published = reach.covers(tail) && reach.seq(tail).load(SEEN) == tail + 1;
         // In a growing ring the segment of a message that has been taken may be gone already.
         let taken = self.shape.growing && self.control.head.load(HEAD) > tail;
-        if tail < TICKET_MAX && (published || taken) {
+        let published = || reach.covers(tail) && reach.seq(tail).load(SEEN) == tail + 1;
+        if tail < TICKET_MAX && (taken || published()) {
             self.control.tail.store(tail + 1, ADVANCE);
             return tail + 1;
         }
@@ -424,6 +426,13 @@ impl<'m> Ring<'m> {
     /// Publishes, and stops before looking at attention.
     pub fn publish_only(&self, hand: &Hand<'_>, claimed: Claimed) {
         hand.reach.seq(claimed.ticket).store(claimed.ticket + 1, PUBLISH);
+    }
+
+    /// As a lone producer, publishes, and stops before moving `tail`.
+    pub fn publish_alone_only(&self, hand: &Hand<'_>, bytes: &[u8]) {
+        let ticket = hand.tail_own;
+        Slot::of(hand.reach, ticket).write(bytes);
+        hand.reach.seq(ticket).store(ticket + 1, PUBLISH);
     }
 
     /// Claims the next ticket, and stops before looking at attention.
