@@ -420,6 +420,9 @@ impl Worker<'_> {
                     assert_eq!(len, MESSAGE as u64, "a reference was torn");
                     return Some(Got::Held(Held { block: Block::named(block), offset }));
                 }
+                Taken::Overtaken { block } => {
+                    self.arena.done_with(Block::named(block), self.at);
+                }
                 Taken::Empty => return None,
                 Taken::Elsewhere { segment } if !self.enter(segment) => return None,
                 Taken::Elsewhere { .. } => {}

@@ -233,6 +233,32 @@ impl Rig {
         }
     }
 
+    /// Puts `values`, some at once, until one finds no place. Says how many that were.
+    pub fn push_run(&self, hand: &mut Hand<'_>, values: &[u64]) -> usize {
+        let bytes: Vec<_> = values.iter().map(|value| value.to_ne_bytes()).collect();
+        let mut put = 0;
+        while put < bytes.len() {
+            match self.ring().push_run(hand, &bytes[put..]).expect("nothing is corrupt") {
+                (count, Pushed::Done { .. }) => put += count,
+                (_, Pushed::Full) => break,
+                (_, Pushed::Elsewhere { .. }) => panic!("a bounded ring has no segments"),
+            }
+        }
+        put
+    }
+
+    /// Takes at most two values at once, or one as it comes.
+    pub fn pop_run(&self) -> Vec<u64> {
+        let mut bytes = [0; 2 * size_of::<u64>()];
+        let mut lens = [0; 2];
+        let Some(taken) = self.ring().pop_run(&self.grip(), &mut bytes, &mut lens) else {
+            return self.pop().into_iter().collect();
+        };
+        let Taken::Message { len: count, .. } = taken else { panic!("not taken: {taken:?}") };
+        let values = bytes.chunks_exact(size_of::<u64>()).take(count);
+        values.map(|value| u64::from_ne_bytes(value.try_into().expect("eight bytes"))).collect()
+    }
+
     /// Takes a value, parking until there is one. Never passes over: whoever parks here relies on
     /// being woken.
     pub fn pop_parking(&self) -> u64 {

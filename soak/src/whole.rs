@@ -44,7 +44,8 @@ fn capacity(queue: &Queue, setting: &Setting) -> Result<(), String> {
     let mut consumer = queue.consumer().map_err(refused)?;
     let mut buffer = vec![0; setting.message_max];
     let mut scratch = buffer.clone();
-    let count = u32::try_from(setting.capacity.unwrap_or(MORE)).map_err(|error| error.to_string())?;
+    let count =
+        u32::try_from(setting.capacity.unwrap_or(MORE)).map_err(|error| error.to_string())?;
     for round in 0..2 {
         let value = |n| Value::new(SUPERVISOR, round * count + n);
         for n in 0..count {

@@ -23,10 +23,12 @@ use crate::workspace::Workspace;
 /// The steps that can be left out, and what is wrong then. A test compares this list with the
 /// engine's source.
 pub(crate) const STEPS: &[(&str, &str)] = &[
+    ("abandon", "a run goes on although one of its tickets was passed over"),
     ("announce-passing", "a passer in a growing ring does not say which ticket it decides on"),
     ("burn", "a claimer writes into a slot that rests"),
     ("busy", "a block is reclaimed while a line names a ticket of it"),
     ("epoch", "a waker leaves the gate's epoch as it was"),
+    ("full-fence", "who lets go of a block, or closes it, looks without a fence"),
     ("heavy-fence", "the rare side of the asymmetric fence is missing"),
     ("hold", "a taker by reference does not say which message it reads"),
     ("leave-behind", "a late publisher in a growing ring leaves its message at the head"),

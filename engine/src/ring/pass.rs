@@ -104,6 +104,28 @@ impl Ring<'_> {
         Ok(())
     }
 
+    /// Passes over a ticket that is our own, and that we have not published and will not. So there is
+    /// nobody to ask; attention is raised for those who count places.
+    #[cold]
+    pub(super) fn abandon(&self, reach: Reach<'_>, ticket: u64) {
+        let mark = reach.mark(ticket);
+        let passed = Marked { ticket, state: State::Passed }.pack();
+        loop {
+            let seen = mark.state.load(MARK);
+            let marked = Marked::unpack(seen);
+            if seen >= passed {
+                return;
+            }
+            if marked.state != State::Passed || self.shape.growing {
+                begin_period(mark, ticket);
+            }
+            if mark.state.compare_exchange(seen, passed, REMARK, LOST).is_ok() {
+                break;
+            }
+        }
+        self.raise(Attention::SKIPS);
+    }
+
     /// Makes the slot of `ticket` usable again if no announced ticket may still be stored there.
     /// Called by whoever has withdrawn such an announcement, or sweeps. True if it was this call that
     /// did it.

@@ -2,6 +2,7 @@
 
 use super::mark::{Attention, Marked, State};
 use super::reach::Reach;
+use super::run::RUN_MAX;
 use super::take::Reference;
 use super::{Corrupt, RESTARTS_MAX, Ring, Role, Shape, TICKET_MAX, payload};
 use crate::layout::cells::Line;
@@ -355,18 +356,22 @@ impl<'m> Ring<'m> {
         Ok(Pushed::Done { attention: self.attention_fenced() })
     }
 
-    /// Where a new lone producer starts: its predecessor may have died between publishing and
-    /// moving `tail`.
+    /// Where a new lone producer starts: its predecessor may have died between publishing, one or a
+    /// run of them, and moving `tail`.
     fn repaired_tail(&self, reach: Reach<'_>) -> u64 {
         let tail = self.control.tail.load(TAIL);
-        // In a growing ring the segment of a message that has been taken may be gone already.
-        let taken = self.shape.growing && self.control.head.load(HEAD) > tail;
-        let published = || reach.covers(tail) && reach.seq(tail).load(SEEN) == tail + 1;
-        if tail < TICKET_MAX && (taken || published()) {
-            self.control.tail.store(tail + 1, ADVANCE);
-            return tail + 1;
+        // What has been taken was published, and in a growing ring its segment may be gone already.
+        let taken = self.control.head.load(HEAD).min(tail.saturating_add(RUN_MAX as u64));
+        let mut next = tail.max(taken);
+        let is_published =
+            |ticket| reach.covers(ticket) && reach.seq(ticket).load(SEEN) == ticket + 1;
+        while next < TICKET_MAX && next - tail < RUN_MAX as u64 && is_published(next) {
+            next += 1;
         }
-        tail
+        if next > tail {
+            self.control.tail.store(next, ADVANCE);
+        }
+        next
     }
 }
 

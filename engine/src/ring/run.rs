@@ -2,8 +2,8 @@
 //!
 //! A producer claims `count` tickets by one CAS of `tail` and announces all of them. It publishes them
 //! in order, and looks after each whether it was passed over: if so, the messages from there on go to
-//! later tickets, and the rest of its tickets stay unpublished, as if it had died there, for whoever
-//! gets there to pass over. Otherwise a later message could stay where an earlier one could not.
+//! later tickets, and it passes over the rest of its tickets itself. Otherwise a later message could
+//! stay where an earlier one could not.
 //!
 //! A stopped producer keeps as many slots out of use as it has announced, so a claim is at most as
 //! large as there are spare slots for each participant: the bound on messages stays exact.
@@ -99,6 +99,8 @@ impl Ring<'_> {
                     self.advance(ticket);
                 }
                 if step("abandon") {
+                    (ticket + 1..first + messages.len() as u64)
+                        .for_each(|ticket| self.abandon(hand.reach, ticket));
                     return (at, attention);
                 }
             }

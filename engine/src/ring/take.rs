@@ -3,6 +3,7 @@
 use super::mark::{Attention, Marked, State};
 use super::pass::Stalled;
 use super::reach::{Grip, Reach};
+use super::run::RUN_MAX;
 use super::{Corrupt, REPEATS_MAX, RESTARTS_MAX, Ring, Role, TICKET_MAX, payload};
 use crate::layout::cells::Line;
 use crate::order::{ANNOUNCE, HEAD, LOST, MARK, PAYLOAD, REMARK, SEEN, TAIL, TAKE};
@@ -130,8 +131,7 @@ impl<'m> Ring<'m> {
     /// ticket of it?
     pub fn is_untouched(&self) -> bool {
         let head = self.control.head.load(HEAD);
-        let trails = u64::from(self.shape.producers == Role::One);
-        self.control.tail.load(TAIL) <= head + trails
+        self.control.tail.load(TAIL) <= head
     }
 
     /// The message at `head` is published: copies it, then makes it ours. `None`: start over.
@@ -248,7 +248,8 @@ impl<'m> Ring<'m> {
         if tail <= head {
             // `head` never passes `tail`, and was here before: at the load of `tail` they met. (A
             // lone producer's `tail` trails its `seq`.)
-            let trails = u64::from(self.shape.producers == Role::One);
+            let alone = self.shape.producers == Role::One;
+            let trails = if alone { RUN_MAX as u64 } else { 0 };
             return if tail + trails >= head { Some(Taken::Empty) } else { None };
         }
         // A lone producer publishes before it moves `tail`: look again.
