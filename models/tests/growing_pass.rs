@@ -176,3 +176,36 @@ fn quieting_races_a_new_pass() {
         land.assert_nothing_leaks();
     });
 }
+
+/// A producer died between publishing and looking: its message is got at most once, while its line is
+/// settled, one consumer passes the ticket over and another takes it. At most 1 preemption.
+#[test]
+fn a_writer_dies_published() {
+    explore("grow: published and died: recover || pass || take", Some(1), || {
+        let land = Arc::new(Land::growing(2, 3, 0, 4));
+        let _stopped = land.work(1, |worker| worker.claim());
+        let passer = {
+            let land = Arc::clone(&land);
+            thread::spawn(move || pop(&land, 3))
+        };
+        let taker = {
+            let land = Arc::clone(&land);
+            thread::spawn(move || pop(&land, 2))
+        };
+        land.work(1, |worker| {
+            worker.resume(0);
+            let claimed = Claimed::resumed(0);
+            worker.ring.fill(&worker.hand, &claimed, &16_u64.to_ne_bytes());
+            worker.ring.publish_only(&worker.hand, claimed);
+        });
+        land.recover(1, 0);
+        let put = land.work(0, |worker| worker.push(1));
+        assert!(put);
+        let mut got = [passer, taker].map(|thread| thread.join().unwrap()).to_vec();
+        got.push(land.drain(2));
+        let kept = got.iter().flatten().any(|&value| value == 16);
+        let sent: Vec<_> = [1].into_iter().chain(kept.then_some(16)).collect();
+        assert_conserved(&sent, &got);
+        land.assert_nothing_leaks();
+    });
+}
