@@ -53,7 +53,7 @@ fn end(mut orders: Producer) {
 }
 
 fn order_options() -> shmq_engine::Options {
-    options(ORDER, Role::One, Role::One)
+    options(ORDER).producers(Role::One).consumers(Role::One)
 }
 
 fn threads(criterion: &mut Criterion) {
@@ -62,7 +62,8 @@ fn threads(criterion: &mut Criterion) {
         for size in SIZES {
             group.throughput(one_message(size));
             group.bench_function(BenchmarkId::new(roles, size), |bencher| {
-                let queue = options(size, producers, consumers).create_heap().expect("memory");
+                let options = options(size).producers(producers).consumers(consumers);
+                let queue = options.create_heap().expect("memory");
                 let orders = order_options().create_heap().expect("memory");
                 thread::scope(|scope| {
                     let served = orders.consumer().expect("a line");
@@ -84,8 +85,8 @@ fn processes(criterion: &mut Criterion) {
             group.throughput(one_message(size));
             group.bench_function(BenchmarkId::new(roles, size), |bencher| {
                 let name = format!("bench.{}.{roles}.{size}", std::process::id());
-                let queue =
-                    options(size, producers, consumers).create_named(&name).expect("memory");
+                let options = options(size).producers(producers).consumers(consumers);
+                let queue = options.create_named(&name).expect("memory");
                 let orders = order_options().create_named(&orders_of(&name)).expect("memory");
                 let mut child = spawn(&name);
                 let mut orders = orders.producer().expect("a line");

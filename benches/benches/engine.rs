@@ -6,8 +6,10 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use shmq_benches::{CAPACITY, ROLES, SIZES, one_message, options};
-use shmq_engine::{Consumer, Producer};
+use shmq_benches::{
+    CAPACITY, LOAN_SIZES, ROLES, SIZES, by_reference, one_message, options, unbounded,
+};
+use shmq_engine::{Consumer, Options, Producer};
 
 /// Calls `measure` for each of the roles and sizes.
 fn each(
@@ -15,10 +17,22 @@ fn each(
     name: &str,
     measure: impl Fn(&mut criterion::Bencher<'_>, Pair),
 ) {
+    each_of(criterion, name, &SIZES, options, measure);
+}
+
+/// Calls `measure` for each of the roles and of these sizes, with a queue of those options.
+fn each_of(
+    criterion: &mut Criterion,
+    name: &str,
+    sizes: &[usize],
+    options: impl Fn(usize) -> Options,
+    measure: impl Fn(&mut criterion::Bencher<'_>, Pair),
+) {
     let mut group = criterion.benchmark_group(name);
     for (roles, producers, consumers) in ROLES {
-        for size in SIZES {
-            let queue = options(size, producers, consumers).create_heap().expect("memory");
+        for &size in sizes {
+            let options = options(size).producers(producers).consumers(consumers);
+            let queue = options.create_heap().expect("memory");
             group.throughput(one_message(size));
             group.bench_function(BenchmarkId::new(roles, size), |bencher| {
                 let producer = queue.producer().expect("a line");
@@ -45,6 +59,19 @@ impl Pair {
     fn pop(&mut self) {
         self.consumer.try_pop(black_box(&mut self.buffer)).expect("there is a message");
     }
+
+    /// Puts a message that nobody has written.
+    fn lend(&mut self) {
+        let mut loan = self.producer.reserve(self.message.len()).expect("there is memory");
+        black_box(loan.as_mut_ptr());
+        assert!(loan.try_commit().is_ok(), "there is room");
+    }
+
+    /// Gets a message and reads nothing of it.
+    fn discard(&mut self) {
+        let message = self.consumer.try_pop_ref().expect("there is a message");
+        black_box(message.as_ptr());
+    }
 }
 
 /// Both operations together.
@@ -53,6 +80,47 @@ fn push_pop(criterion: &mut Criterion) {
         bencher.iter(|| {
             pair.push();
             pair.pop();
+        });
+    });
+}
+
+/// The same in a queue that grows: one message at a time, then as many as others have places, so that
+/// segments come and go.
+fn push_pop_unbounded(criterion: &mut Criterion) {
+    each_of(criterion, "push-pop-unbounded", &SIZES, unbounded, |bencher, mut pair| {
+        bencher.iter(|| {
+            pair.push();
+            pair.pop();
+        });
+    });
+    each_of(criterion, "push-pop-unbounded-backlog", &SIZES, unbounded, |bencher, mut pair| {
+        bencher.iter_custom(|iterations| {
+            in_batches(iterations, |batch| {
+                timed(|| {
+                    (0..batch).for_each(|_| pair.push());
+                    (0..batch).for_each(|_| pair.pop());
+                })
+            })
+        });
+    });
+}
+
+/// The same with messages that lie beside the ring.
+fn push_pop_by_reference(criterion: &mut Criterion) {
+    each_of(criterion, "push-pop-by-reference", &LOAN_SIZES, by_reference, |bencher, mut pair| {
+        bencher.iter(|| {
+            pair.push();
+            pair.pop();
+        });
+    });
+}
+
+/// Nothing is copied: the cost of a message of any size that is written and read in place.
+fn loan(criterion: &mut Criterion) {
+    each_of(criterion, "loan", &LOAN_SIZES, by_reference, |bencher, mut pair| {
+        bencher.iter(|| {
+            pair.lend();
+            pair.discard();
         });
     });
 }
@@ -101,5 +169,14 @@ fn timed(work: impl FnOnce()) -> Duration {
     start.elapsed()
 }
 
-criterion_group!(benches, push_pop, push, pop, pop_empty);
+criterion_group!(
+    benches,
+    push_pop,
+    push_pop_unbounded,
+    push_pop_by_reference,
+    loan,
+    push,
+    pop,
+    pop_empty
+);
 criterion_main!(benches);

@@ -17,9 +17,22 @@ pub const SIZES: [usize; 3] = [8, 48, 1024];
 pub const ROLES: [(&str, Role, Role); 2] =
     [("many-many", Role::Many, Role::Many), ("one-one", Role::One, Role::One)];
 
-/// A queue for messages of `size` bytes.
-pub fn options(size: usize, producers: Role, consumers: Role) -> Options {
-    Options::new(CAPACITY).message_max(size).producers(producers).consumers(consumers)
+/// Sizes of messages that go by reference, in bytes: collected in a block with others, and alone.
+pub const LOAN_SIZES: [usize; 2] = [1 << 10, 1 << 20];
+
+/// A queue for messages of `size` bytes, in their slots.
+pub fn options(size: usize) -> Options {
+    Options::new(CAPACITY).message_max(size)
+}
+
+/// The same without a bound.
+pub fn unbounded(size: usize) -> Options {
+    Options::unbounded().message_max(size)
+}
+
+/// A queue whose messages lie beside the ring.
+pub fn by_reference(size: usize) -> Options {
+    Options::new(CAPACITY).message_max(size).inline(48)
 }
 
 /// One message of `size` bytes an iteration.

@@ -224,11 +224,10 @@ impl Parts {
         }
         let longest = message_max.min(max_bytes);
         let mut bytes = 1 << 16;
-        while message_max > inline_max {
+        let mut is_more = message_max > inline_max;
+        while is_more {
             sizes.push((bytes, (2 * max_bytes / bytes).max(1)));
-            if bytes >= longest {
-                break;
-            }
+            is_more = bytes < longest;
             bytes *= 4;
         }
         for (bytes, blocks) in sizes {
@@ -281,7 +280,7 @@ impl Parts {
                 let (_, slots_at) = self.ring(block);
                 slots_at + index(slot, self.slots) * self.slot_bytes + index(word, 8) * 8
             }
-            Place::Anywhere(at) => at as usize % self.total & !7,
+            Place::Anywhere(at) => (at as usize % self.total) & !7,
         }
     }
 
@@ -362,12 +361,13 @@ fn value(value: &Value, old: u64) -> u64 {
         Value::Small(new) => new.into(),
         Value::Many(new) => new.into(),
         Value::Packed { above, bits, below } => {
-            u64::from(above) << (bits % 4) | u64::from(below % 8)
+            (u64::from(above) << (bits % 4)) | u64::from(below % 8)
         }
         Value::Pair { above, bits, below } => {
-            u64::from(above) << if bits % 2 == 0 { 24 } else { 32 } | u64::from(below)
+            let bits = if bits % 2 == 0 { 24 } else { 32 };
+            (u64::from(above) << bits) | u64::from(below)
         }
-        Value::Reference(len) => 1 << 63 | u64::from(len),
+        Value::Reference(len) => (1 << 63) | u64::from(len),
         Value::Last(below) => (1 << 61) - u64::from(below),
     }
 }
