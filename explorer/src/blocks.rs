@@ -128,7 +128,8 @@ fn judge_block(
         }
         State::Closed { last } => {
             let names = |ticket: u64| ticket != 0 && (first..=last).contains(&ticket);
-            let is_busy = lines.into_iter().any(|[announced, _, held, _]| names(announced) || names(held));
+            let is_busy =
+                lines.into_iter().any(|[announced, _, held, _]| names(announced) || names(held));
             if segment.head() < last || is_busy { Ok(()) } else { Err("is over, and kept") }
         }
         State::Free => {

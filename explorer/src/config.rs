@@ -137,14 +137,10 @@ impl Config {
             Memory::Blocks { inline } => {
                 Options::new(self.capacity).inline(inline).max_bytes(MAX_BYTES)
             }
-            Memory::Growing { inline } => {
-                Options::unbounded().inline(inline).max_bytes(MAX_BYTES)
-            }
+            Memory::Growing { inline } => Options::unbounded().inline(inline).max_bytes(MAX_BYTES),
         };
-        let options = options
-            .participants(PARTICIPANTS)
-            .producers(self.producers)
-            .consumers(self.consumers);
+        let options =
+            options.participants(PARTICIPANTS).producers(self.producers).consumers(self.consumers);
         Ok(options.create_anonymous()?)
     }
 }

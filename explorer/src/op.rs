@@ -154,7 +154,9 @@ impl Op {
     pub fn reserves(self, config: &Config, state: State) -> bool {
         let is_first = matches!(state, State::Empty | State::Brim);
         let puts = self.effect() == Effect::Put || self == Self::Abandon;
-        config.has_blocks() && puts && !matches!(self, Self::PushAgain | Self::DetachOpen)
+        config.has_blocks()
+            && puts
+            && !matches!(self, Self::PushAgain | Self::DetachOpen)
             && (is_first || config.is_by_reference() && state != State::Pooled)
     }
 

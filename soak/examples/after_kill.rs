@@ -31,7 +31,8 @@ struct Page {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let queue = Options::new(64).message_max(LONG).inline(LONG).participants(16).create_anonymous()?;
+    let queue =
+        Options::new(64).message_max(LONG).inline(LONG).participants(16).create_anonymous()?;
     let page = shared_page()?;
     let survivor = child(|| survive(&queue, page))?;
     pin(0)?;

@@ -120,8 +120,20 @@ impl<'l> Worker<'l> {
         Ok(Self {
             number: spec.number,
             sequence: 0,
-            producer: spec.task.role.puts().then(|| queue.producer()).transpose().context(attached)?,
-            consumer: spec.task.role.gets().then(|| queue.consumer()).transpose().context(attached)?,
+            producer: spec
+                .task
+                .role
+                .puts()
+                .then(|| queue.producer())
+                .transpose()
+                .context(attached)?,
+            consumer: spec
+                .task
+                .role
+                .gets()
+                .then(|| queue.consumer())
+                .transpose()
+                .context(attached)?,
             log,
             random: StdRng::seed_from_u64(spec.seed),
             was_refused: false,
