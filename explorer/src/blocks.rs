@@ -88,7 +88,7 @@ impl State {
 
 /// Accuses blocks that are kept for nothing. Nobody may be running, and recovery must have been.
 pub fn judge(segment: &Segment, resident: u64) -> Result<()> {
-    let mut due = segment.dense();
+    let mut due = segment.dense().next_multiple_of(PAGE);
     for (class, room) in segment.rooms().iter().enumerate() {
         let pages = |count: usize, each: usize| (count * each).next_multiple_of(PAGE);
         let described = segment.class_word(class, DESCRIBED) as usize;

@@ -152,7 +152,8 @@ impl Op {
 
     /// May it need new memory in that state? Then it looks how much the machine has, which is long.
     pub fn reserves(self, config: &Config, state: State) -> bool {
-        let is_first = matches!(state, State::Empty | State::Brim);
+        // The next put is of a new segment.
+        let is_first = matches!(state, State::Empty | State::Brim | State::Edge | State::Dead);
         let puts = self.effect() == Effect::Put || self == Self::Abandon;
         config.has_blocks()
             && puts

@@ -9,8 +9,9 @@ use anyhow::Result;
 use nix::sys::ptrace;
 use nix::unistd::Pid;
 
-/// Beyond so many passes through one instruction stepping is no slower.
-const PASSES_MAX: usize = 32;
+/// Beyond so many passes through one instruction stepping is no slower: recovery looks at hundreds of
+/// blocks, one after the other, behind thousands of other instructions.
+const PASSES_MAX: usize = 512;
 
 /// Where the debug registers are in the kernel's `struct user`, and the last of them.
 const DEBUG_REGISTERS: usize = 848;

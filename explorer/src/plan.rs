@@ -95,7 +95,8 @@ fn quick(config: &'static Config, state: State) -> Vec<Unit> {
     let series = Series { config, state };
     let both = [Kind::Kill, Kind::Freeze];
     let each = |ops: &[Op]| -> Vec<Unit> {
-        let units = ops.iter().flat_map(|&op| both.map(|kind| series.one(kind, op, op.is_long())));
+        let touching = |op: Op| op.is_long() || op.reserves(config, state);
+        let units = ops.iter().flat_map(|&op| both.map(|kind| series.one(kind, op, touching(op))));
         units.collect()
     };
     match (config.name, state) {
@@ -128,6 +129,12 @@ fn quick(config: &'static Config, state: State) -> Vec<Unit> {
         ("many-many", State::Dead) => each(&[Op::Recover]),
         ("many-many" | "one-one", State::Graves) => each(&[Op::AttachProducer]),
         ("many-many", State::High) | ("one-one" | "many-many-1", State::Half) => each(&CORE),
+        ("by-reference", State::Empty) => each(&[Op::PushAgain]),
+        ("by-reference", State::Pooled) => {
+            each(&[Op::TryPush, Op::TryPop, Op::Commit, Op::DetachOpen])
+        }
+        ("growing", State::Brim | State::Edge) => each(&[Op::TryPush]),
+        ("growing", State::Across) => each(&[Op::PopOn]),
         _ => Vec::new(),
     }
 }

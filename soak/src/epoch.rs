@@ -19,8 +19,9 @@ use crate::setting::Setting;
 use crate::whole;
 use crate::worker::Task;
 
-/// Workers always have something to do: if no operation begins for so long, they hang.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Workers always have something to do: if no operation begins for so long, they hang. (On a machine
+/// that others use, starting a process alone has been seen to take twenty seconds.)
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the epochs of a campaign share.
 #[derive(Debug)]
