@@ -162,6 +162,42 @@ fn loans_and_guards_give_their_memory_back() {
     }
 }
 
+/// Memory that was lent and forgotten comes back when its handle goes.
+#[test]
+fn what_is_forgotten_comes_back_with_its_handle() {
+    let queue = Options::new(4).max_bytes(4 << 20).create_heap().unwrap();
+    for _ in 0..100 {
+        let mut producer = queue.producer().unwrap();
+        std::mem::forget(producer.reserve(1 << 20).unwrap());
+        drop(producer);
+        queue.producer().unwrap().push(&vec![1; 1 << 20]).unwrap();
+        let mut consumer = queue.consumer().unwrap();
+        std::mem::forget(consumer.pop_ref().unwrap());
+        drop(consumer);
+    }
+    assert_eq!(queue.participants(), 0);
+}
+
+/// Between messages that are on their way, large blocks keep their memory; not when all are taken.
+#[test]
+fn an_empty_queue_keeps_little() {
+    let queue = Options::unbounded().create_heap().unwrap();
+    let mut producer = queue.producer().unwrap();
+    let mut consumer = queue.consumer().unwrap();
+    for _ in 0..3 {
+        for len in [200_000, 1 << 20, 5 << 20] {
+            for _ in 0..20 {
+                producer.push(&vec![1; len]).unwrap();
+            }
+        }
+        while let Ok(message) = consumer.try_pop_ref() {
+            drop(message);
+        }
+        let kept = queue.resident_bytes();
+        assert!(kept <= 16 * MIB, "{kept} bytes");
+    }
+}
+
 const CHILD: &str = "SHMQ_TEST_LIMIT";
 
 /// This test binary again, running only [`child`], under whatever `wrap` makes of it.

@@ -24,9 +24,8 @@ use crate::workspace::Workspace;
 /// engine's source.
 pub(crate) const STEPS: &[(&str, &str)] = &[
     ("abandon", "a run goes on although one of its tickets was passed over"),
-    ("announce-passing", "a passer in a growing ring does not say which ticket it decides on"),
     ("burn", "a claimer writes into a slot that rests"),
-    ("busy", "a block is reclaimed while a line names a ticket of it"),
+    ("busy", "a block is reclaimed while a line names it"),
     ("epoch", "a waker leaves the gate's epoch as it was"),
     ("full-fence", "who lets go of a block, or closes it, looks without a fence"),
     ("heavy-fence", "the rare side of the asymmetric fence is missing"),

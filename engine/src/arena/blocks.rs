@@ -86,6 +86,8 @@ pub struct Room {
     pub blocks: usize,
     /// How many free ones keep their memory; at most [`POOL`](crate::layout::cells::POOL).
     pub keep: usize,
+    /// How many still do when the queue has been found empty.
+    pub keep_idle: usize,
     /// Where the blocks begin in the file.
     pub blocks_at: usize,
     /// Where their states do.

@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use super::blocks::{Block, Class, State};
-use super::{Arena, Limit, NoMemory, SEGMENTS};
+use super::{Arena, Limit, NoMemory, PAYLOADS, SEGMENTS};
 use crate::order::{HINT, HINTED, LOST, SCAN};
 use crate::sync::{fence, step};
 
@@ -12,7 +12,7 @@ impl Arena<'_> {
     pub fn claim(&self, class: usize, bytes: usize, line: usize) -> Result<Block, NoMemory> {
         let lacking = NoMemory { needed: bytes as u64, limit: Limit::Blocks };
         let rooms = self.classes.get(class).filter(|of| bytes <= of.room.bytes).ok_or(lacking)?;
-        let pooled = self.from_pool(rooms, line);
+        let pooled = self.take_pooled(rooms, line);
         let index = match pooled {
             Some(index) => index,
             None => self.search_all(class, line)?.ok_or(lacking)?,
@@ -32,8 +32,13 @@ impl Arena<'_> {
     }
 
     /// A free block with memory.
-    fn from_pool(&self, class: &Class<'_>, line: usize) -> Option<usize> {
-        class.pool().find_map(|entry| {
+    fn take_pooled(&self, class: &Class<'_>, line: usize) -> Option<usize> {
+        self.take_from(class, 0, line)
+    }
+
+    /// The same, not from the first entries of the pool.
+    fn take_from(&self, class: &Class<'_>, skip: usize, line: usize) -> Option<usize> {
+        class.pool().skip(skip).find_map(|entry| {
             let seen = entry.load(HINTED);
             let index = class.pooled(seen)?;
             let ours = class.change(index, State::Free, State::Held { line });
@@ -101,9 +106,8 @@ impl Arena<'_> {
     /// A held block will get, or has, messages for `ticket`, which is about to be published.
     pub fn cover(&self, block: Block, ticket: u64) {
         let class = &self.classes[block.class];
-        let (first, last) = class.tickets(block.index);
+        let (first, _) = class.tickets(block.index);
         let first = if first == 0 { ticket + 1 } else { first };
-        debug_assert!(last <= ticket + 1);
         class.set_tickets(block.index, first, ticket + 1);
     }
 
@@ -167,30 +171,37 @@ impl Arena<'_> {
         }
     }
 
-    /// A held block gives its memory back. A segment that a consumer still looks at is free and keeps
-    /// it, until that one leaves it.
+    /// A held block gives its memory back; but not a segment that a consumer still looks at.
     fn punch(&self, block: Block, line: usize) {
         let Block { class: of, index } = block;
+        if of == SEGMENTS && self.stays_pinned(index, line) {
+            return;
+        }
         let class = &self.classes[of];
-        let held = State::Held { line };
-        while of == SEGMENTS {
+        class.set_reserved(index, 0);
+        self.ground.release(class.room.blocks_at + index * class.room.bytes, class.room.bytes);
+        class.change(index, State::Held { line }, State::Hole);
+        lower_cursor(class, index);
+    }
+
+    /// Does a consumer look at that segment, which we hold? Then it is free, and keeps its memory, until
+    /// that one leaves it.
+    fn stays_pinned(&self, index: usize, line: usize) -> bool {
+        let (class, held) = (&self.classes[SEGMENTS], State::Held { line });
+        loop {
             // Pairs with the light fence in Segments::enter: our claim of the block before their pins.
             let refused = fence::heavy(self.fences).is_err();
             if !refused && !self.is_pinned(index) {
-                break;
+                return false;
             }
             class.change(index, held, State::Free);
             lower_cursor(class, index);
             // It may have left before it was free.
             fence::full();
             if refused || self.is_pinned(index) || !class.change(index, State::Free, held) {
-                return;
+                return true;
             }
         }
-        class.set_reserved(index, 0);
-        self.ground.release(class.room.blocks_at + index * class.room.bytes, class.room.bytes);
-        class.change(index, held, State::Hole);
-        lower_cursor(class, index);
     }
 
     /// Does a consumer look at that segment? It may be about to copy a message that is not there any
@@ -236,10 +247,19 @@ impl Arena<'_> {
         found
     }
 
+    /// Gives back what is kept of the large classes, but for a little: nothing is in the queue now.
+    pub fn trim(&self, line: usize) {
+        for (at, class) in self.classes.iter().enumerate().skip(PAYLOADS + 1) {
+            while let Some(index) = self.take_from(class, class.room.keep_idle, line) {
+                self.punch(Block { class: at, index }, line);
+            }
+        }
+    }
+
     /// Gives back also what is kept for later.
     pub fn empty_pools(&self, line: usize) {
         for (at, class) in self.classes.iter().enumerate() {
-            while let Some(index) = self.from_pool(class, line) {
+            while let Some(index) = self.take_pooled(class, line) {
                 self.punch(Block { class: at, index }, line);
             }
         }

@@ -100,7 +100,7 @@ impl<'m> Segments<'m> {
         if step("pin") {
             line.pin.store(block as u64 + 1, ANNOUNCE);
         }
-        // Pairs with the heavy fence in Arena::punch: our pin before head.
+        // Pairs with the heavy fence in Arena::stays_pinned: our pin before head.
         fence::light(self.shape.fences);
         if arena.head() / self.shape.slots != segment {
             return Err(Unmapped::Over);

@@ -84,8 +84,7 @@ impl Gate {
 #[derive(Debug)]
 #[cfg_attr(not(loom), repr(C, align(128)))]
 pub struct Line {
-    /// 0, or 1 + the ticket its producer is about to claim, holds, or has just settled; in a growing
-    /// ring also the ticket its consumer is passing over.
+    /// 0, or 1 + the ticket its producer is about to claim, holds, or has just settled.
     pub(crate) announced: Word,
     /// Who occupies it, in one word, see [`crate::registry`]; 0 for nobody.
     pub(crate) occupant: Word,
@@ -120,7 +119,7 @@ impl Extent {
 
 /// Free blocks of one class that keep their memory, at most.
 #[cfg(not(loom))]
-pub const POOL: usize = 29;
+pub const POOL: usize = 125;
 /// As few as a model needs: each costs it time.
 #[cfg(loom)]
 pub const POOL: usize = 2;
@@ -224,5 +223,5 @@ mod pinned {
     const _: () = assert!(size_of::<Line>() == 128);
     const _: () = assert!(offset_of!(Line, occupant) == 8);
     const _: () = assert!(size_of::<Extent>() == 32);
-    const _: () = assert!(size_of::<ClassControl>() == 256);
+    const _: () = assert!(size_of::<ClassControl>() == 1024);
 }

@@ -44,10 +44,14 @@ pub(crate) const BYTES_MIN: usize = 1 << 20;
 pub(crate) const COLLECTED: usize = 1 << 16;
 /// Each payload class has blocks so many times as large as the one before.
 const CLASS_FACTOR: usize = 4;
-/// Free payload blocks of one class keep so many bytes, at most. The larger give all back at once.
-const KEPT_BYTES: usize = 1 << 22;
-/// Free segments that keep their memory.
-const SEGMENTS_KEPT: usize = 8;
+/// Free payload blocks of one class keep so many bytes, at most, while messages are on their way: to
+/// give them back and reserve them again costs ten times as much as to copy a message. The largest give
+/// all back at once.
+const KEPT_BYTES: usize = 1 << 26;
+/// And so many when the queue has been found empty.
+const KEPT_IDLE_BYTES: usize = 1 << 22;
+/// Free segments keep so many bytes.
+const SEGMENTS_KEPT_BYTES: usize = 1 << 22;
 /// Bytes of the slots of a segment, about.
 const SEGMENT_BYTES: usize = 1 << 16;
 /// A directory entry has so many bits for a block.
@@ -171,8 +175,8 @@ impl Geometry {
         while self.request.message_max > self.request.inline_max {
             // A message leaves less than three quarters of its block without memory.
             let blocks = (CLASS_FACTOR * self.request.max_bytes / bytes).max(1);
-            let keep = (KEPT_BYTES / bytes).min(POOL);
-            self.rooms.push(self.room(bytes, blocks, keep));
+            let [keep, idle] = [KEPT_BYTES, KEPT_IDLE_BYTES].map(|kept| (kept / bytes).min(POOL));
+            self.rooms.push(room(bytes, blocks, keep, idle));
             if bytes >= longest {
                 break;
             }
@@ -191,7 +195,7 @@ impl Geometry {
 
     fn add_segments(&mut self) -> Option<()> {
         if !self.request.is_unbounded() {
-            self.rooms.push(self.room(PAGE, 0, 0));
+            self.rooms.push(room(PAGE, 0, 0, 0));
             return Some(());
         }
         let bytes = (self.shape.slots as usize * (size_of::<Mark>() + self.slot_bytes()))
@@ -199,15 +203,12 @@ impl Geometry {
         // Each participant may keep one from being used.
         let blocks = self.request.max_bytes / bytes + self.request.lines + 2;
         let blocks = blocks.min(SEGMENTS_MAX);
-        self.rooms.push(self.room(bytes, blocks, SEGMENTS_KEPT));
+        let keep = (SEGMENTS_KEPT_BYTES / bytes).clamp(2, POOL);
+        self.rooms.push(room(bytes, blocks, keep, keep));
         self.directory = (blocks + 2).next_power_of_two().max(DIRECTORY_MIN);
         self.shape.capacity = (self.directory as u64 - 1) * self.shape.slots;
         self.directory_at = self.take_pages(self.directory.checked_mul(WORD)?)?;
         Some(())
-    }
-
-    fn room(&self, bytes: usize, blocks: usize, keep: usize) -> Room {
-        Room { bytes, blocks, keep, blocks_at: 0, states_at: 0, extents_at: 0 }
     }
 
     fn take_pages(&mut self, bytes: usize) -> Option<usize> {
@@ -216,6 +217,10 @@ impl Geometry {
         isize::try_from(self.total).ok()?;
         Some(at)
     }
+}
+
+fn room(bytes: usize, blocks: usize, keep: usize, keep_idle: usize) -> Room {
+    Room { bytes, blocks, keep, keep_idle, blocks_at: 0, states_at: 0, extents_at: 0 }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //! 768   roles      sole producer · sole consumer: who holds a One side
 //! 784   worlds     30 words: boots and pid namespaces that participants come from
 //! 1024  lines      128 bytes each: announced ticket, occupant, held ticket, pinned segment
-//! ...   classes    16 of 256 bytes, if there is an arena: described · cursor · directory · pool
+//! ...   classes    16 of 1024 bytes, if there is an arena: described · cursor · directory · pool
 //! ...   marks      16 bytes a slot: state, base                                  (bounded queues)
 //! ...   slots      slot_bytes each, from a multiple of 128: seq · length · payload (bounded queues)
 //! ----  from here on sparse, in whole pages: memory is reserved before it is used

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::shared::Shared;
 use super::vigil::Vigil;
-use crate::arena::{Block, Unmapped};
+use crate::arena::{Block, PAYLOADS, Unmapped};
 use crate::error::{AttachError, PopError};
 use crate::registry::{Seat, Side};
 use crate::ring::{Attention, Grip, RUN_MAX, Reference, Ring, Stalled, Taken, payload};
@@ -20,15 +20,21 @@ use crate::wait::spin::{PAUSE, Patience, Spin};
 #[derive(Debug)]
 pub struct Consumer {
     grip: Grip<'static>,
-    trail: Trail,
-    patience: Patience,
+    upkeep: Upkeep,
     spin: Spin,
-    vigil: Vigil,
     /// What was in a slot, for who reads it in place.
     pub(super) scratch: Vec<u8>,
     // Dropped before the segment it lies in.
     seat: Seat<'static>,
     shared: Arc<Shared>,
+}
+
+/// What a consumer does for the others.
+#[derive(Debug)]
+struct Upkeep {
+    patience: Patience,
+    vigil: Vigil,
+    trail: Trail,
 }
 
 /// A message that is nobody else's.
@@ -56,10 +62,10 @@ impl Consumer {
         let ring = shared.ring();
         let consumers = ring.shape().consumers;
         let seat = shared.registry().join(shared.estate(), Side::Consumer, consumers)?;
-        let (grip, trail) = (ring.grip(seat.line()), Trail::default());
+        let grip = ring.grip(seat.line());
         let patience = Patience::for_messages_of(ring.shape().inline_max);
-        let (spin, vigil) = (Spin::default(), Vigil::new());
-        Ok(Self { grip, trail, patience, spin, vigil, scratch: Vec::new(), seat, shared })
+        let upkeep = Upkeep { patience, vigil: Vigil::new(), trail: Trail::default() };
+        Ok(Self { grip, upkeep, spin: Spin::default(), scratch: Vec::new(), seat, shared })
     }
 
     /// In a forked child: takes a place of its own, and leaves the parent's alone.
@@ -175,7 +181,7 @@ impl Consumer {
             each(&self.try_pop_ref()?.to_vec());
             return Ok(1);
         };
-        attend(&self.shared, &mut self.vigil, attention);
+        attend(&self.shared, &mut self.upkeep.vigil, attention);
         for (at, &len) in lens[..count].iter().enumerate() {
             each(&scratch[at * inline_max..][..len]);
         }
@@ -217,9 +223,9 @@ impl Consumer {
         longest: usize,
         deadline: Deadline,
     ) -> Result<Got, PopError> {
-        let Self { shared, grip, trail, patience, spin, vigil, seat, .. } = self;
+        let Self { shared, grip, upkeep, spin, seat, .. } = self;
         let ring = shared.ring();
-        let attempt = || match take(shared, grip, trail, seat, patience, vigil, buffer, longest) {
+        let attempt = || match take(shared, grip, upkeep, seat, buffer, longest) {
             Err(PopError::Empty) => None,
             done => Some(done),
         };
@@ -231,8 +237,8 @@ impl Consumer {
     /// One attempt.
     #[inline(always)]
     fn take_one(&mut self, buffer: &mut [u8], longest: usize) -> Result<Got, PopError> {
-        let Self { shared, grip, trail, patience, vigil, seat, .. } = self;
-        take(shared, grip, trail, seat, patience, vigil, buffer, longest)
+        let Self { shared, grip, upkeep, seat, .. } = self;
+        take(shared, grip, upkeep, seat, buffer, longest)
     }
 
     #[inline(always)]
@@ -255,6 +261,7 @@ impl Consumer {
     /// A held message has been read.
     pub(super) fn release(&mut self, held: &Held) {
         self.grip.let_go();
+        self.upkeep.trail.large |= held.block.class > PAYLOADS;
         done_with(&self.shared, &self.seat, held.block);
     }
 
@@ -272,14 +279,13 @@ const STALLS_MAX: u32 = 4096;
 fn take(
     shared: &Shared,
     grip: &Grip<'static>,
-    trail: &mut Trail,
+    upkeep: &mut Upkeep,
     seat: &Seat<'_>,
-    patience: &mut Patience,
-    vigil: &mut Vigil,
     buffer: &mut [u8],
     longest: usize,
 ) -> Result<Got, PopError> {
     let ring = shared.ring();
+    let Upkeep { patience, vigil, trail } = upkeep;
     for _ in 0..STALLS_MAX {
         match ring.pop(grip, buffer, longest) {
             Ok(Taken::Message { len, attention }) => {
@@ -327,9 +333,14 @@ fn done_with(shared: &Shared, seat: &Seat<'_>, block: Block) {
     }
 }
 
-/// The segment that we left and that was not quite over then.
+/// What a consumer has left behind, and may have to look after.
 #[derive(Debug, Default)]
-struct Trail(Option<u64>);
+struct Trail {
+    /// The segment that we left and that was not quite over then.
+    segment: Option<u64>,
+    /// We have given back blocks of which many may keep their memory.
+    large: bool,
+}
 
 impl Trail {
     /// We have left `segment`, if that is one; or there is nothing to do.
@@ -337,9 +348,19 @@ impl Trail {
     fn follow(&mut self, shared: &Shared, seat: &Seat<'_>, segment: Option<u64>) {
         let (Some(segments), Some(arena)) = (shared.segments(), shared.arena()) else { return };
         let over = |segment: &u64| segments.leave(arena, *segment, seat.at());
-        self.0 = self.0.take().filter(|before| !over(before));
+        self.segment = self.segment.take().filter(|before| !over(before));
         // Two of them: one is left to whoever looks for a block.
-        self.0 = segment.filter(|left| !over(left)).or(self.0);
+        self.segment = segment.filter(|left| !over(left)).or(self.segment);
+    }
+
+    /// The queue is empty.
+    #[cold]
+    fn rest(&mut self, shared: &Shared, seat: &Seat<'_>) {
+        self.follow(shared, seat, None);
+        if let Some(arena) = shared.arena().filter(|_| self.large) {
+            arena.trim(seat.at());
+        }
+        self.large = false;
     }
 }
 
@@ -392,8 +413,8 @@ fn outwait(
 fn found_empty(shared: &Shared, trail: &mut Trail, seat: &Seat<'_>) -> PopError {
     let ring = shared.ring();
     shared.room().wake(ring, ring.attention());
-    if trail.0.is_some() {
-        trail.follow(shared, seat, None);
+    if trail.large || trail.segment.is_some() {
+        trail.rest(shared, seat);
     }
     PopError::Empty
 }

@@ -272,6 +272,8 @@ impl Drop for Seat<'_> {
         if let Some(sole) = self.sole {
             _ = sole.compare_exchange(self.occupant.0, 0, OCCUPY, LOST);
         }
+        // A message may have been forgotten while it was held.
+        self.line.held.store(0, ANNOUNCE);
         self.line.pin.store(0, ANNOUNCE);
         self.line.vacate(self.occupant.0);
     }

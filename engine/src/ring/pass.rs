@@ -31,16 +31,10 @@ impl Ring<'_> {
         if !reach.covers(ticket) {
             return Ok(());
         }
-        if !self.shape.growing {
-            return self.decide(reach, ticket);
-        }
-        // Who quiets looks for announced tickets there, not at marks.
-        if step("announce-passing") {
-            grip.line.announced.store(ticket + 1, ANNOUNCE);
-        }
         let done = self.decide(reach, ticket);
-        grip.line.announced.store(0, ANNOUNCE);
-        self.sweep();
+        if self.shape.growing {
+            self.quiet_growing();
+        }
         done
     }
 
@@ -218,10 +212,10 @@ impl Ring<'_> {
     }
 
     /// In a growing ring `head` is moved past a passed ticket at once, and a segment is not used again
-    /// while somebody may write there: so what needs attention is only who is at a ticket that is not
-    /// beyond `head`. A late writer has to notice that it was passed over, a passer has decided
-    /// nothing yet. What dead ones leave behind is harmless: a message published by one after it was
-    /// passed over is nobody else's, and it is taken or not.
+    /// while somebody may write there: so what needs attention is only a writer whose ticket is not
+    /// beyond `head`, or was passed over, and who has yet to look. A passer needs none: as long as its
+    /// request is open, the ticket's writer has not looked. What dead ones leave behind is harmless: a
+    /// message published by one after it was passed over is nobody else's, and it is taken or not.
     fn quiet_growing(&self) {
         let seen = self.attention();
         let head = self.control.head.load(HEAD);
@@ -254,7 +248,6 @@ impl Ring<'_> {
     /// `head`.
     pub fn pass_only(&self, grip: &Grip<'_>, stalled: Stalled) {
         let ticket = stalled.ticket;
-        grip.line.announced.store(ticket + 1, ANNOUNCE);
         let mark = grip.reach().mark(ticket);
         self.raise(Attention::SKIPS);
         begin_period(mark, ticket);

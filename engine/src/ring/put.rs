@@ -271,10 +271,15 @@ impl<'m> Ring<'m> {
     /// consumers we move `head` past those in front; a lone one will do so, and we need not wait.
     #[cold]
     fn has_room_past_skips(&self, ticket: u64) -> bool {
-        if self.shape.growing || self.is_quiet() {
+        if self.shape.growing {
             return false;
         }
+        let quiet = self.is_quiet();
         let mut head = self.control.head.load(HEAD);
+        if quiet {
+            // Quiet since all that was passed over lies before `head`: as we see it now.
+            return ticket.saturating_sub(head) < self.shape.capacity;
+        }
         while self.shape.consumers == Role::Many && head < ticket && self.is_over(head) {
             self.advance(head);
             head += 1;

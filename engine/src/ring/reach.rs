@@ -54,8 +54,7 @@ impl<'m> Reach<'m> {
 
     /// So many tickets lie here from `ticket` on.
     pub(super) fn left_from(&self, ticket: u64) -> u64 {
-        let before = ticket.wrapping_sub(self.first);
-        if before < self.span { self.span - before } else { 0 }
+        self.span.saturating_sub(ticket.wrapping_sub(self.first))
     }
 
     /// A mask of no slots is all ones; that is why whoever calls must know of `covers`.
