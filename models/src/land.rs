@@ -80,6 +80,7 @@ impl Store {
                 bytes: BLOCK,
                 blocks,
                 keep,
+                keep_idle: keep,
                 blocks_at: (class + 1) * CLASS,
                 states_at: 0,
                 extents_at: 0,
