@@ -138,7 +138,7 @@ mod tests {
         violation(&plan, &setting, &Totals::new(Default::default()), &wrong).unwrap();
         let text = std::fs::read_to_string(&plan.history).unwrap();
         let lines: Vec<_> = text.lines().collect();
-        assert!(lines[0].starts_with("# epoch 0 of seed 9: capacity 4, "), "{text}");
+        assert!(lines[0].starts_with("# epoch 0 of seed 9: Slots, capacity 4, "), "{text}");
         assert_eq!(
             lines[1..],
             [
