@@ -13,7 +13,7 @@ const MARK: usize = 16;
 const COLLECTED: usize = 1 << 16;
 const CLASS_FACTOR: usize = 4;
 const DIRECTORY_MIN: usize = 1 << 14;
-const POOL: usize = 29;
+const POOL: usize = 125;
 /// Directory entries and descriptors get their memory so many at a time.
 const TOGETHER: usize = 512;
 
@@ -44,13 +44,13 @@ impl Room {
         let mut sizes = vec![(PAGE, 0)];
         if config.is_growing() {
             let bytes = (slots * (MARK + slot_bytes)).next_multiple_of(PAGE);
-            let blocks = (2 * MAX_BYTES / bytes).max(2);
+            let blocks = MAX_BYTES / bytes + PARTICIPANTS + 2;
             sizes = vec![(bytes, blocks)];
             take((blocks + 2).next_power_of_two().max(DIRECTORY_MIN) * WORD);
         }
         let mut bytes = COLLECTED;
         loop {
-            sizes.push((bytes, (2 * MAX_BYTES / bytes).max(1)));
+            sizes.push((bytes, (CLASS_FACTOR * MAX_BYTES / bytes).max(1)));
             if bytes >= MAX_BYTES {
                 break;
             }
@@ -127,9 +127,11 @@ fn judge_block(
             if is_occupied { Ok(()) } else { Err("is held by nobody") }
         }
         State::Closed { last } => {
-            let names = |ticket: u64| ticket != 0 && (first..=last).contains(&ticket);
-            let is_busy =
-                lines.into_iter().any(|[announced, _, held, _]| names(announced) || names(held));
+            let name = 1 + ((class as u64) << 32 | index as u64);
+            let is_busy = lines.into_iter().any(|[announced, _, held, _, further]| match class {
+                0 => announced != 0 && announced <= last && announced + further >= first,
+                _ => held == name,
+            });
             if segment.head() < last || is_busy { Ok(()) } else { Err("is over, and kept") }
         }
         State::Free => {

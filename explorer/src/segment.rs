@@ -26,7 +26,7 @@ const LINES: usize = 1024 / WORD;
 const LINE: usize = 128 / WORD;
 const OCCUPANT: usize = 1;
 const CLASSES: usize = LINES + PARTICIPANTS * LINE;
-const CLASS: usize = 256 / WORD;
+const CLASS: usize = 1024 / WORD;
 const CLASSES_MAX: usize = 16;
 const MARK: usize = 2;
 
@@ -142,8 +142,8 @@ impl Segment {
     }
 
     /// Announced ticket, occupant, held ticket, pinned segment.
-    pub(crate) fn line(&self, line: usize) -> [u64; 4] {
-        [0, 1, 2, 3].map(|at| self.word(LINES + line * LINE + at))
+    pub(crate) fn line(&self, line: usize) -> [u64; 5] {
+        [0, 1, 2, 3, 4].map(|at| self.word(LINES + line * LINE + at))
     }
 
     /// The next ticket to claim.

@@ -190,6 +190,9 @@ struct Parts {
     total: usize,
 }
 
+/// Bytes of what is shared about a class.
+const CLASS_BYTES: usize = 1024;
+
 #[derive(Debug)]
 struct Class {
     bytes: usize,
@@ -207,7 +210,7 @@ impl Parts {
         let [inline_max, max_bytes] = [13, 14].map(|at| header[at] as usize);
         let mut parts = Self { lines_at: 1024, slots, slot_bytes, ..Self::default() };
         parts.classes_at = parts.lines_at + lines * 128;
-        parts.marks_at = parts.classes_at + 16 * 256;
+        parts.marks_at = parts.classes_at + 16 * CLASS_BYTES;
         let bounded_slots = if capacity == 0 { 0 } else { slots };
         parts.slots_at = (parts.marks_at + bounded_slots * 16).next_multiple_of(128);
         let fixed = parts.slots_at + bounded_slots * slot_bytes;
@@ -216,7 +219,7 @@ impl Parts {
         let mut sizes = Vec::new();
         if capacity == 0 {
             let bytes = (slots * (16 + slot_bytes)).next_multiple_of(PAGE);
-            let blocks = (2 * max_bytes / bytes).max(2);
+            let blocks = max_bytes / bytes + lines + 2;
             sizes.push((bytes, blocks));
             parts.take((blocks + 2).next_power_of_two().max(1 << 14) * 8);
         } else {
@@ -226,7 +229,7 @@ impl Parts {
         let mut bytes = 1 << 16;
         let mut is_more = message_max > inline_max;
         while is_more {
-            sizes.push((bytes, (2 * max_bytes / bytes).max(1)));
+            sizes.push((bytes, (4 * max_bytes / bytes).max(1)));
             is_more = bytes < longest;
             bytes *= 4;
         }
@@ -261,7 +264,7 @@ impl Parts {
                 self.lines_at + index(line, LINES) * 128 + index(word, 4) * 8
             }
             Place::Class { class, word } => {
-                self.classes_at + index(class, self.classes.len()) * 256 + index(word, 32) * 8
+                self.classes_at + index(class, self.classes.len()) * CLASS_BYTES + index(word, CLASS_BYTES / 8) * 8
             }
             Place::Directory(at) => self.directory_at + index(at, 1 << 14) * 8,
             Place::State { class, block } => {
