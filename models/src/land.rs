@@ -416,8 +416,8 @@ impl Worker<'_> {
                     assert_eq!(len, MESSAGE, "a message was torn");
                     return Some(Got::Copied(u64::from_ne_bytes(bytes)));
                 }
-                Taken::Reference { reference, .. } => {
-                    let Reference { len, block, offset } = reference;
+                Taken::Reference { .. } => {
+                    let Reference { len, block, offset } = self.grip.reference();
                     assert_eq!(len, MESSAGE as u64, "a reference was torn");
                     return Some(Got::Held(Held { block: Block::named(block), offset }));
                 }

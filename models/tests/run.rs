@@ -8,16 +8,16 @@ use shmq_engine::ring::Role;
 use shmq_models::{Rig, assert_conserved, explore};
 
 /// A run of two beside a consumer that passes over whatever is not there yet, and takes one at a time:
-/// the second message never overtakes the first. At most 3 preemptions.
+/// the second message never overtakes the first. At most 2 preemptions.
 #[test]
 fn a_run_beside_one_who_passes_over() {
-    explore("run of 2 || pop x2", Some(3), || {
+    explore("run of 2 || pop x2", Some(2), || {
         let rig = Arc::new(Rig::new(4, 8, 1));
         let consumer = {
             let rig = Arc::clone(&rig);
             thread::spawn(move || (0..2).filter_map(|_| rig.pop()).collect::<Vec<_>>())
         };
-        assert_eq!(rig.push_run(&mut rig.hand(0), &[1, 2]), 2, "{rig:?}");
+        assert_eq!(rig.push_run(&mut rig.hand(0), &[1, 2]), 2);
         let got = consumer.join().unwrap();
         let mut all = got.clone();
         all.extend(rig.drain());
@@ -25,10 +25,10 @@ fn a_run_beside_one_who_passes_over() {
     });
 }
 
-/// Two runs of two beside each other, of which one consumer takes two at once. At most 2 preemptions.
+/// Two runs of two beside each other, of which one consumer takes two at once. At most 1 preemption.
 #[test]
 fn two_runs_beside_one_who_takes_two() {
-    explore("run of 2 || run of 2 || pop 2", Some(2), || {
+    explore("run of 2 || run of 2 || pop 2", Some(1), || {
         let rig = Arc::new(Rig::new(8, 16, 2));
         let other = {
             let rig = Arc::clone(&rig);

@@ -9,7 +9,7 @@ use super::vigil::Vigil;
 use crate::arena::{Block, PAYLOADS, Unmapped};
 use crate::error::{AttachError, PopError};
 use crate::registry::{Seat, Side};
-use crate::ring::{Attention, Grip, RUN_MAX, Reference, Ring, Stalled, Taken, payload};
+use crate::ring::{Attention, Corrupt, Grip, RUN_MAX, Reference, Ring, Stalled, Taken, payload};
 use crate::wait::clock::Deadline;
 use crate::wait::spin::{PAUSE, Patience, Spin};
 
@@ -89,8 +89,26 @@ impl Consumer {
     #[inline]
     pub fn try_pop(&mut self, buffer: &mut [u8]) -> Result<usize, PopError> {
         self.ensure_own()?;
+        let taken = self.shared.ring().pop(&self.grip, buffer, buffer.len());
+        if let Ok(Taken::Message { len, attention }) = taken {
+            if attention.has(Attention::ROOM_WANTED | Attention::SKIPS) {
+                attend(&self.shared, &mut self.upkeep.vigil, attention);
+            }
+            return Ok(len);
+        }
+        self.pop_otherwise(taken, buffer)
+    }
+
+    /// What is not a message in its slot.
+    #[cold]
+    fn pop_otherwise(
+        &mut self,
+        taken: Result<Taken, Corrupt>,
+        buffer: &mut [u8],
+    ) -> Result<usize, PopError> {
         let longest = buffer.len();
-        let got = self.take_one(buffer, longest)?;
+        let Self { shared, grip, upkeep, seat, .. } = self;
+        let got = take_from(taken, shared, grip, upkeep, seat, buffer, longest)?;
         Ok(self.copied(got, buffer))
     }
 
@@ -120,8 +138,21 @@ impl Consumer {
         buffer: &mut [u8],
         deadline: impl FnOnce() -> Deadline,
     ) -> Result<usize, PopError> {
+        // As in `take`.
+        if self.shared.ring().is_ready(&self.grip) {
+            match self.try_pop(buffer) {
+                Err(PopError::Empty) => {}
+                done => return done,
+            }
+        }
+        self.pop_until(buffer, deadline())
+    }
+
+    #[cold]
+    fn pop_until(&mut self, buffer: &mut [u8], deadline: Deadline) -> Result<usize, PopError> {
+        self.ensure_own()?;
         let longest = buffer.len();
-        let got = self.take(buffer, longest, deadline)?;
+        let got = self.take_until(buffer, longest, deadline)?;
         Ok(self.copied(got, buffer))
     }
 
@@ -191,7 +222,6 @@ impl Consumer {
 
     /// Takes the next message: into `buffer`, or, if it lies in the arena and has at most `longest`
     /// bytes, where it is.
-    #[inline(always)]
     pub(super) fn take(
         &mut self,
         buffer: &mut [u8],
@@ -235,13 +265,11 @@ impl Consumer {
     }
 
     /// One attempt.
-    #[inline(always)]
     fn take_one(&mut self, buffer: &mut [u8], longest: usize) -> Result<Got, PopError> {
         let Self { shared, grip, upkeep, seat, .. } = self;
         take(shared, grip, upkeep, seat, buffer, longest)
     }
 
-    #[inline(always)]
     fn copied(&mut self, got: Got, buffer: &mut [u8]) -> usize {
         match got {
             Got::Copied(len) => len,
@@ -275,8 +303,21 @@ impl Consumer {
 /// a producer that patience grows for.
 const STALLS_MAX: u32 = 4096;
 
-#[inline(always)]
 fn take(
+    shared: &Shared,
+    grip: &Grip<'static>,
+    upkeep: &mut Upkeep,
+    seat: &Seat<'_>,
+    buffer: &mut [u8],
+    longest: usize,
+) -> Result<Got, PopError> {
+    let taken = shared.ring().pop(grip, buffer, longest);
+    take_from(taken, shared, grip, upkeep, seat, buffer, longest)
+}
+
+/// Goes on from the first look until there is a message, or none.
+fn take_from(
+    mut taken: Result<Taken, Corrupt>,
     shared: &Shared,
     grip: &Grip<'static>,
     upkeep: &mut Upkeep,
@@ -287,16 +328,16 @@ fn take(
     let ring = shared.ring();
     let Upkeep { patience, vigil, trail } = upkeep;
     for _ in 0..STALLS_MAX {
-        match ring.pop(grip, buffer, longest) {
+        match taken {
             Ok(Taken::Message { len, attention }) => {
                 if attention.has(Attention::ROOM_WANTED | Attention::SKIPS) {
                     attend(shared, vigil, attention);
                 }
                 return Ok(Got::Copied(len));
             }
-            Ok(Taken::Reference { reference, attention }) => {
+            Ok(Taken::Reference { attention }) => {
                 attend(shared, vigil, attention);
-                return find(shared, grip, reference);
+                return find(shared, grip);
             }
             Ok(Taken::Overtaken { block }) => done_with(shared, seat, Block::unpack(block)),
             Ok(Taken::Empty) => return Err(found_empty(shared, trail, seat)),
@@ -309,14 +350,15 @@ fn take(
             }
             Err(_) => return Err(PopError::Corrupt),
         }
+        taken = ring.pop(grip, buffer, longest);
     }
     Err(PopError::Corrupt)
 }
 
-/// Where a reference leads. A hostile one leads nowhere.
+/// Where the reference leads. A hostile one leads nowhere.
 #[cold]
-fn find(shared: &Shared, grip: &Grip<'_>, reference: Reference) -> Result<Got, PopError> {
-    let Reference { len, block, offset } = reference;
+fn find(shared: &Shared, grip: &Grip<'_>) -> Result<Got, PopError> {
+    let Reference { len, block, offset } = grip.reference();
     let block = Block::unpack(block);
     let Some(memory) = shared.payload(block, offset, len) else {
         grip.let_go();

@@ -66,9 +66,26 @@ impl Producer {
     #[inline]
     pub fn try_push(&mut self, message: &[u8]) -> Result<(), PushError> {
         self.ensure_own()?;
-        if message.len() > self.shared.ring().shape().inline_max {
+        let ring = self.shared.ring();
+        if message.len() > ring.shape().inline_max {
             return self.push_placed(message, Deadline::NOW);
         }
+        match ring.push(&mut self.hand, message) {
+            Ok(Pushed::Done { attention }) => {
+                if attention.has(Attention::ITEMS_WANTED | Attention::SKIPS) {
+                    attend(&self.shared, &mut self.vigil, attention);
+                }
+                Ok(())
+            }
+            Ok(Pushed::Full) => Err(PushError::Full),
+            Ok(Pushed::Elsewhere { segment }) => self.push_elsewhere(segment, message),
+            Err(_) => Err(PushError::Corrupt),
+        }
+    }
+
+    #[cold]
+    fn push_elsewhere(&mut self, segment: u64, message: &[u8]) -> Result<(), PushError> {
+        move_to(&self.shared, &mut self.hand, &self.seat, segment)?;
         self.put(|ring, hand| ring.push(hand, message))
     }
 
@@ -98,16 +115,19 @@ impl Producer {
         message: &[u8],
         deadline: impl FnOnce() -> Deadline,
     ) -> Result<(), PushError> {
-        self.ensure_own()?;
         if message.len() > self.shared.ring().shape().inline_max {
+            self.ensure_own()?;
             return self.push_placed(message, deadline());
         }
-        match self.put(|ring, hand| ring.push(hand, message)) {
-            Err(PushError::Full) => {
-                self.put_until(deadline(), |ring, hand| ring.push(hand, message))
-            }
+        match self.try_push(message) {
+            Err(PushError::Full) => self.push_until(message, deadline()),
             done => done,
         }
+    }
+
+    #[cold]
+    fn push_until(&mut self, message: &[u8], deadline: Deadline) -> Result<(), PushError> {
+        self.put_until(deadline, |ring, hand| ring.push(hand, message))
     }
 
     /// Puts the first of `messages` now, as many as fit, and says how many those were: 0 if the queue is
@@ -249,7 +269,6 @@ impl Producer {
     }
 
     /// Puts once.
-    #[inline(always)]
     fn put(
         &mut self,
         push: impl FnMut(&Ring<'static>, &mut Hand<'static>) -> Result<Pushed, Corrupt>,
@@ -286,7 +305,6 @@ impl Drop for Producer {
     }
 }
 
-#[inline(always)]
 fn put(
     shared: &Shared,
     hand: &mut Hand<'static>,

@@ -3,6 +3,7 @@
 use core::cell::Cell;
 
 use super::mark::Marked;
+use super::take::Reference;
 use super::{SLOT_HEAD, Shape};
 use crate::layout::cells::{Line, Mark};
 use crate::order::{ANNOUNCE, MARK, SEEN};
@@ -132,11 +133,23 @@ pub struct Grip<'m> {
     pub(super) line: &'m Line,
     // A waiting consumer looks at slots while it also makes attempts.
     reach: Cell<Reach<'m>>,
+    /// What was taken by reference last.
+    reference: Cell<Reference>,
 }
 
 impl<'m> Grip<'m> {
     pub(super) fn new(line: &'m Line, reach: Reach<'m>) -> Self {
-        Self { line, reach: Cell::new(reach) }
+        let nowhere = Reference { len: 0, block: 0, offset: 0 };
+        Self { line, reach: Cell::new(reach), reference: Cell::new(nowhere) }
+    }
+
+    /// Where the message lies that was taken by reference last.
+    pub fn reference(&self) -> Reference {
+        self.reference.get()
+    }
+
+    pub(super) fn refer(&self, reference: Reference) {
+        self.reference.set(reference);
     }
 
     /// The slots it sees.

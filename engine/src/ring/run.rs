@@ -82,7 +82,11 @@ impl Ring<'_> {
     ) -> (usize, Attention) {
         // Acquire: with skips, each slot would have to be looked at before it is written.
         let mut attention = self.attention();
+        let end = first + messages.len() as u64;
+        let abandon_from =
+            |from: u64| (from..end).for_each(|ticket| self.abandon(hand.reach, ticket));
         if attention.has(Attention::SKIPS) {
+            abandon_from(first);
             return (0, attention);
         }
         for (ticket, message) in (first..).zip(messages) {
@@ -99,8 +103,7 @@ impl Ring<'_> {
                     self.advance(ticket);
                 }
                 if step("abandon") {
-                    (ticket + 1..first + messages.len() as u64)
-                        .for_each(|ticket| self.abandon(hand.reach, ticket));
+                    abandon_from(ticket + 1);
                     return (at, attention);
                 }
             }

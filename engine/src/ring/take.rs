@@ -19,11 +19,9 @@ pub enum Taken {
         /// As it was when the message had been taken.
         attention: Attention,
     },
-    /// The message is nobody else's, and lies elsewhere. The consumer's line holds it until
-    /// [`Grip::let_go`].
+    /// The message is nobody else's, and lies elsewhere: where [`Grip::reference`] says. The consumer's
+    /// line holds its block until [`Grip::let_go`].
     Reference {
-        /// Where.
-        reference: Reference,
         /// As it was when the message had been taken.
         attention: Attention,
     },
@@ -197,8 +195,8 @@ impl<'m> Ring<'m> {
         }
         // Pairs with the heavy fence in wait::park: head before attention.
         fence::light(self.shape.fences);
-        let reference = Reference { len, block, offset };
-        Some(Taken::Reference { reference, attention: self.attention_fenced() })
+        grip.refer(Reference { len, block, offset });
+        Some(Taken::Reference { attention: self.attention_fenced() })
     }
 
     fn too_small(&self, head: u64, len: usize) -> Option<Taken> {
