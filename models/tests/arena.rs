@@ -129,6 +129,32 @@ fn a_block_of_two_messages() {
     });
 }
 
+/// Of two readers that let go at once, one gives their block back: nobody needs to look for it. At most 3
+/// preemptions.
+#[test]
+fn two_let_go_at_once() {
+    explore("lay two in one || read || read, no sweep", Some(3), || {
+        let land = Arc::new(Land::referring((2, 4), (1, 2), 0, 3));
+        let block = land.work(0, |worker| {
+            let block = worker.lay(0).unwrap();
+            assert!(worker.refer(block, 0));
+            worker.lay_into(block, 1, 1);
+            assert!(worker.refer(block, 1));
+            worker.retire(block);
+            block
+        });
+        let getters = [1, 2].map(|line| {
+            let land = Arc::clone(&land);
+            thread::spawn(move || get(&land, line, 1))
+        });
+        let mut got: Vec<_> = getters.into_iter().map(|getter| getter.join().unwrap()).collect();
+        got.push(land.drain(1));
+        assert_conserved(&[0, 1], &got);
+        land.work(0, |worker| assert!(worker.arena.is_hole(block), "each left it to the other"));
+        land.assert_nothing_leaks();
+    });
+}
+
 /// A consumer holds on to a message, and is inherited from, beside a producer that wants the only block:
 /// it gets it once, before the message is read, or never. At most 3 preemptions.
 #[test]
