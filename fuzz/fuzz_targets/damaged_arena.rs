@@ -264,7 +264,9 @@ impl Parts {
                 self.lines_at + index(line, LINES) * 128 + index(word, 4) * 8
             }
             Place::Class { class, word } => {
-                self.classes_at + index(class, self.classes.len()) * CLASS_BYTES + index(word, CLASS_BYTES / 8) * 8
+                self.classes_at
+                    + index(class, self.classes.len()) * CLASS_BYTES
+                    + index(word, CLASS_BYTES / 8) * 8
             }
             Place::Directory(at) => self.directory_at + index(at, 1 << 14) * 8,
             Place::State { class, block } => {
