@@ -49,7 +49,7 @@ const CLASS_FACTOR: usize = 4;
 /// all back at once.
 const KEPT_BYTES: usize = 1 << 26;
 /// And so many when the queue has been found empty.
-const KEPT_IDLE_BYTES: usize = 1 << 22;
+const KEPT_IDLE_BYTES: usize = 1 << 21;
 /// Free segments keep so many bytes.
 const SEGMENTS_KEPT_BYTES: usize = 1 << 22;
 /// Bytes of the slots of a segment, about.

@@ -299,6 +299,14 @@ impl Consumer {
     }
 }
 
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        if self.seat.is_own() && self.shared.ring().is_empty() {
+            self.upkeep.trail.rest(&self.shared, &self.seat);
+        }
+    }
+}
+
 /// No take meets this many stalled tickets in a row: each is another producer's, or another try of
 /// a producer that patience grows for.
 const STALLS_MAX: u32 = 4096;
