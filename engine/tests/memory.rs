@@ -4,6 +4,7 @@
 use std::env;
 use std::process::{Command, Output};
 use std::thread;
+use std::time::Duration;
 
 use shmq_engine::{CreateError, Limit, Options, PopError, PushError, Queue};
 
@@ -193,6 +194,8 @@ fn an_empty_queue_keeps_little() {
         while let Ok(message) = consumer.try_pop_ref() {
             drop(message);
         }
+        // Not at once: the next message may be on its way.
+        assert!(consumer.pop_ref_timeout(Duration::from_millis(300)).is_err());
         let kept = queue.resident_bytes();
         assert!(kept <= 16 * MIB, "{kept} bytes");
     }

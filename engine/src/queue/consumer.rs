@@ -10,7 +10,7 @@ use crate::arena::{Block, PAYLOADS, Unmapped};
 use crate::error::{AttachError, PopError};
 use crate::registry::{Seat, Side};
 use crate::ring::{Attention, Corrupt, Grip, RUN_MAX, Reference, Ring, Stalled, Taken, payload};
-use crate::wait::clock::Deadline;
+use crate::wait::clock::{Deadline, cycles};
 use crate::wait::spin::{PAUSE, Patience, Spin};
 
 /// Gets messages. One thread uses it at a time; each thread attaches its own.
@@ -290,6 +290,7 @@ impl Consumer {
     pub(super) fn release(&mut self, held: &Held) {
         self.grip.let_go();
         self.upkeep.trail.large |= held.block.class > PAYLOADS;
+        self.upkeep.trail.empty_since = 0;
         done_with(&self.shared, &self.seat, held.block);
     }
 
@@ -302,7 +303,8 @@ impl Consumer {
 impl Drop for Consumer {
     fn drop(&mut self) {
         if self.seat.is_own() && self.shared.ring().is_empty() {
-            self.upkeep.trail.rest(&self.shared, &self.seat);
+            self.upkeep.trail.follow(&self.shared, &self.seat, None);
+            self.upkeep.trail.trim(&self.shared, &self.seat);
         }
     }
 }
@@ -390,7 +392,13 @@ struct Trail {
     segment: Option<u64>,
     /// We have given back blocks of which many may keep their memory.
     large: bool,
+    /// When the queue was first found empty after that, in cycles; 0 if it was not.
+    empty_since: u64,
 }
+
+/// So many cycles, some milliseconds, a queue is found empty before memory is given back that the next
+/// messages would need again.
+const EMPTY: u64 = 1 << 23;
 
 impl Trail {
     /// We have left `segment`, if that is one; or there is nothing to do.
@@ -407,6 +415,16 @@ impl Trail {
     #[cold]
     fn rest(&mut self, shared: &Shared, seat: &Seat<'_>) {
         self.follow(shared, seat, None);
+        if self.empty_since == 0 {
+            self.empty_since = cycles();
+        } else if self.large && cycles().wrapping_sub(self.empty_since) > EMPTY {
+            self.trim(shared, seat);
+        }
+    }
+
+    /// Nothing is on its way.
+    #[cold]
+    fn trim(&mut self, shared: &Shared, seat: &Seat<'_>) {
         if let Some(arena) = shared.arena().filter(|_| self.large) {
             arena.trim(seat.at());
         }
