@@ -3,7 +3,7 @@
 use std::ptr::NonNull;
 
 use super::shared::Shared;
-use crate::arena::{Block, NoMemory, PAYLOADS};
+use crate::arena::{Arena, Block, NoMemory, PAYLOADS};
 use crate::error::PushError;
 use crate::layout::geometry::COLLECTED;
 use crate::registry::Seat;
@@ -66,7 +66,7 @@ impl Payloads {
         let arena = shared.arena().ok_or(PushError::TooLarge { len, max })?;
         if len > SMALL_MAX {
             let class = arena.class_for(len).ok_or(PushError::TooLarge { len, max })?;
-            return Ok((claim(shared, seat, class, len)?, 0));
+            return Ok((claim(shared, arena, seat, class, len)?, 0));
         }
         if let Some((block, used)) = self.open {
             if used + len <= COLLECTED {
@@ -80,7 +80,7 @@ impl Payloads {
                 return Ok((block, 0));
             }
         }
-        let block = claim(shared, seat, PAYLOADS, COLLECTED)?;
+        let block = claim(shared, arena, seat, PAYLOADS, COLLECTED)?;
         self.open = Some((block, 0));
         Ok((block, 0))
     }
@@ -126,11 +126,14 @@ fn retire(shared: &Shared, seat: &Seat<'_>, block: Block) {
 }
 
 /// Claims a block; if there is no memory, after a look for what the dead have left, or nobody needs.
-fn claim(shared: &Shared, seat: &Seat<'_>, class: usize, bytes: usize) -> Result<Block, PushError> {
-    relieved(shared, seat, || match shared.arena() {
-        Some(arena) => arena.claim(class, bytes, seat.at()),
-        None => unreachable!("asked for by who has one"),
-    })
+fn claim(
+    shared: &Shared,
+    arena: &Arena<'_>,
+    seat: &Seat<'_>,
+    class: usize,
+    bytes: usize,
+) -> Result<Block, PushError> {
+    relieved(shared, seat, || arena.claim(class, bytes, seat.at()))
 }
 
 /// Tries again once, having given back what can be.
