@@ -229,6 +229,9 @@ pub enum PushError {
     /// Messages and puts in progress fill the queue (and still did at the deadline).
     #[error("the queue is full")]
     Full,
+    /// The queue has been shut down.
+    #[error("the queue has been shut down")]
+    ShutDown,
     /// There is no memory for the message (or for one more segment of an unbounded queue), now.
     #[error("no memory for {needed} bytes: {}", remedy(.limit))]
     NoMemory {
@@ -277,6 +280,9 @@ pub enum PopError {
     /// There is no message, nor a put in progress (and there was none until the deadline).
     #[error("the queue is empty")]
     Empty,
+    /// The queue has been shut down, and all that was put before has been got.
+    #[error("the queue has been shut down, and is empty")]
+    ShutDown,
     /// The buffer is shorter than the message, which stays in the queue.
     #[error("the next message has {len} bytes, more than the buffer")]
     TooSmall {

@@ -64,9 +64,16 @@ pub mod wait;
 pub use arena::Limit;
 #[cfg(not(loom))]
 pub use error::{AttachError, CreateError, PartlyPut, PopError, PushError};
+#[cfg(all(not(loom), feature = "tokio"))]
+pub use queue::{AsyncConsumer, AsyncProducer};
 #[cfg(not(loom))]
-pub use queue::{Consumer, Loan, Message, Options, Producer, Queue, Uncommitted, unlink};
+pub use queue::{
+    Bell, Consumer, Drain, Iter, Loan, Message, Options, Producer, Queue, Uncommitted, select,
+    unlink,
+};
 #[cfg(not(loom))]
 pub use registry::Recovered;
 pub use ring::Role;
 pub use sync::fence::Fences;
+#[cfg(not(loom))]
+pub use wait::Wait;

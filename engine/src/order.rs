@@ -109,6 +109,15 @@ rows! {
     /// at afterwards has orderings of its own.
     ATTENTION_FENCED = Relaxed;
 
+    // ---- the end ------------------------------------------------------------------------------
+    /// every change of where a shut queue ends (always a CAS), AcqRel: the message that moved it is there.
+    /// Pairs with [`ENDED`].
+    END = AcqRel;
+    /// load of that, Acquire: who sees that a message counts finds it. Pairs with [`END`].
+    ENDED = Acquire;
+    /// that there has been a producer, Relaxed: a flag that guards nothing.
+    BEGUN = Relaxed;
+
     // ---- parking ------------------------------------------------------------------------------
     /// gate epoch + 1 by a waker, Release. Pairs with [`EPOCH`].
     WAKE = Release;

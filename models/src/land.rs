@@ -338,12 +338,12 @@ impl Worker<'_> {
         self.ring.begin_alone(&mut self.hand, reach);
     }
 
-    /// Puts `value` into a slot. False: there is no place, or no memory.
+    /// Puts `value` into a slot. False: there is no place, no memory, or the queue was shut down.
     pub fn push(&mut self, value: u64) -> bool {
         loop {
             match self.ring.push(&mut self.hand, &value.to_ne_bytes()) {
                 Ok(Pushed::Done { .. }) => return true,
-                Ok(Pushed::Full) => return false,
+                Ok(Pushed::Full | Pushed::Shut) => return false,
                 Ok(Pushed::Elsewhere { segment }) => {
                     if !self.install(segment) {
                         return false;
@@ -391,6 +391,27 @@ impl Worker<'_> {
                 let value = self.read(&held);
                 self.let_go(&held);
                 Some(value)
+            }
+        }
+    }
+
+    /// Takes values until there is none. Was that the end?
+    pub fn take_all(&mut self) -> (Vec<u64>, bool) {
+        let (mut got, mut look) = (Vec::new(), None);
+        loop {
+            if let Some(value) = self.pop_passing(usize::MAX) {
+                got.push(value);
+                continue;
+            }
+            if !self.ring.is_shut() {
+                return (got, false);
+            }
+            if look.take().is_some_and(|look| self.ring.ends(&look)) {
+                return (got, true);
+            }
+            look = self.ring.look_for_end().expect("fences are granted");
+            if look.is_none() {
+                return (got, true);
             }
         }
     }

@@ -57,6 +57,17 @@ pub struct Rig {
     shape: Shape,
 }
 
+/// What there was to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// A value.
+    Value(u64),
+    /// None now.
+    Empty,
+    /// None, ever again.
+    End,
+}
+
 /// Who occupies every line at first.
 const OCCUPANT: u64 = 1;
 /// Who inherits from the first occupant; its heir is the next number.
@@ -191,18 +202,103 @@ impl Rig {
 
     /// Parks for a message, and is killed when it wakes.
     pub fn park_and_die(&self) {
-        Want::items(&self.items).park(&self.ring(), Deadline::NEVER, || None::<()>);
+        _ = Want::items(&self.items).park(&self.ring(), Deadline::NEVER, || None::<()>);
     }
 
     /// Puts `value`; false if full.
     pub fn push(&self, hand: &mut Hand<'_>, value: u64) -> bool {
-        match self.ring().push(hand, &value.to_ne_bytes()).expect("nothing is corrupt") {
-            Pushed::Done { attention } => {
-                Want::items(&self.items).wake(&self.ring(), attention);
-                true
-            }
+        match self.offer(hand, value) {
+            Pushed::Done { .. } => true,
             Pushed::Full => false,
-            Pushed::Elsewhere { .. } => panic!("a bounded ring has no segments"),
+            other => panic!("not put: {other:?}"),
+        }
+    }
+
+    /// Puts `value`, or not.
+    pub fn offer(&self, hand: &mut Hand<'_>, value: u64) -> Pushed {
+        let pushed = self.ring().push(hand, &value.to_ne_bytes()).expect("nothing is corrupt");
+        if let Pushed::Done { attention } = pushed {
+            Want::items(&self.items).wake(&self.ring(), attention);
+        }
+        pushed
+    }
+
+    /// Shuts the queue down.
+    pub fn shut(&self) {
+        self.shut_and_die();
+        Want::items(&self.items).wake_all();
+        Want::room(&self.room).wake_all();
+    }
+
+    /// Shuts the queue down, and is killed before it wakes anybody.
+    pub fn shut_and_die(&self) {
+        self.ring().shut();
+    }
+
+    /// Takes one value, unless there is none.
+    pub fn next(&self) -> Next {
+        let ring = self.ring();
+        let mut look = None;
+        loop {
+            if let Some(value) = self.pop_passing(usize::MAX) {
+                return Next::Value(value);
+            }
+            if !ring.is_shut() {
+                return Next::Empty;
+            }
+            if look.take().is_some_and(|look| ring.ends(&look)) {
+                return Next::End;
+            }
+            look = ring.look_for_end().expect("fences are granted");
+            if look.is_none() {
+                return Next::End;
+            }
+        }
+    }
+
+    /// Takes values until there is none. Was that the end?
+    pub fn take_all(&self) -> (Vec<u64>, bool) {
+        let mut got = Vec::new();
+        loop {
+            match self.next() {
+                Next::Value(value) => got.push(value),
+                Next::Empty => return (got, false),
+                Next::End => return (got, true),
+            }
+        }
+    }
+
+    /// Takes a value, parking until there is one, or until the end.
+    pub fn next_parking(&self) -> Option<u64> {
+        let attempt = || match self.next() {
+            Next::Value(value) => Some(Some(value)),
+            Next::End => Some(None),
+            Next::Empty => None,
+        };
+        loop {
+            let want = Want::items(&self.items);
+            let found =
+                attempt().or_else(|| want.park(&self.ring(), Deadline::NEVER, attempt).ok());
+            if let Some(next) = found {
+                return next;
+            }
+        }
+    }
+
+    /// Puts `value`, parking until there is a place. False: the queue was shut down.
+    pub fn offer_parking(&self, hand: &mut Hand<'_>, value: u64) -> bool {
+        loop {
+            let mut attempt = || match self.offer(hand, value) {
+                Pushed::Done { .. } => Some(true),
+                Pushed::Shut => Some(false),
+                _ => None,
+            };
+            let want = Want::room(&self.room);
+            let done =
+                attempt().or_else(|| want.park(&self.ring(), Deadline::NEVER, &mut attempt).ok());
+            if let Some(done) = done {
+                return done;
+            }
         }
     }
 
@@ -240,7 +336,7 @@ impl Rig {
         while put < bytes.len() {
             match self.ring().push_run(hand, &bytes[put..]).expect("nothing is corrupt") {
                 (count, Pushed::Done { .. }) => put += count,
-                (_, Pushed::Full) => break,
+                (_, Pushed::Full | Pushed::Shut) => break,
                 (_, Pushed::Elsewhere { .. }) => panic!("a bounded ring has no segments"),
             }
         }
@@ -268,7 +364,7 @@ impl Rig {
             }
             let want = Want::items(&self.items);
             let found = want.park(&self.ring(), Deadline::NEVER, || self.pop_passing(0));
-            if let Some(value) = found {
+            if let Ok(value) = found {
                 return value;
             }
         }
@@ -280,7 +376,7 @@ impl Rig {
             let want = Want::room(&self.room);
             if want
                 .park(&self.ring(), Deadline::NEVER, || self.push(hand, value).then_some(()))
-                .is_some()
+                .is_ok()
             {
                 return;
             }

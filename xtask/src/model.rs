@@ -14,8 +14,8 @@ use crate::{loom, mutants};
 const CANARY: &str = "canary";
 
 /// Files in the order of running: the checker itself first, then what breaks soonest.
-const ORDER: [&str; 9] =
-    [CANARY, "pass", "run", "growing_pass", "growing", "arena", "takeover", "wait", "ring"];
+const ORDER: [&str; 10] =
+    [CANARY, "pass", "end", "run", "growing_pass", "growing", "arena", "takeover", "wait", "ring"];
 
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {

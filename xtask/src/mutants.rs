@@ -27,11 +27,14 @@ pub(crate) const STEPS: &[(&str, &str)] = &[
     ("burn", "a claimer writes into a slot that rests"),
     ("busy", "a block is reclaimed while a line names it"),
     ("epoch", "a waker leaves the gate's epoch as it was"),
+    ("final", "the end of a queue is moved after somebody was told"),
     ("full-fence", "who lets go of a block, or closes it, looks without a fence"),
     ("heavy-fence", "the rare side of the asymmetric fence is missing"),
     ("hold", "a taker by reference does not say which message it reads"),
     ("leave-behind", "a late publisher in a growing ring leaves its message at the head"),
     ("light-fence", "the frequent side of the asymmetric fence is missing"),
+    ("look", "a consumer looks for the end without a fence"),
+    ("past-the-end", "a consumer takes what was published after the end"),
     ("pin", "a consumer does not say which segment it looks at"),
     ("quiet-announced", "attention is quieted beside a writer that was passed over"),
     ("quiet-head", "attention is quieted beside a mark at or beyond head"),
@@ -40,6 +43,7 @@ pub(crate) const STEPS: &[(&str, &str)] = &[
     ("scan", "a slot is released while a writer announces it"),
     ("settle", "a taker leaves a request to pass over open"),
     ("settle-line", "what a dead participant announced stays in its line"),
+    ("too-late", "a producer does not ask whether its message came after the end"),
 ];
 
 #[derive(Debug, clap::Args)]

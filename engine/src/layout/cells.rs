@@ -10,19 +10,32 @@ use crate::sync::{Word, Word32};
 #[derive(Debug)]
 #[cfg_attr(not(loom), repr(C))]
 pub struct Control {
-    /// `{version, room wanted, items wanted, skips}`: read for every message, written rarely.
-    pub(crate) attention: CachePadded<Word>,
+    /// Read for every message, written rarely.
+    pub(crate) posted: CachePadded<Posted>,
     /// The next ticket to claim.
     pub(crate) tail: CachePadded<Word>,
     /// The next ticket to take.
     pub(crate) head: CachePadded<Word>,
 }
 
+/// What everybody must know.
+#[derive(Debug)]
+#[cfg_attr(not(loom), repr(C))]
+pub struct Posted {
+    /// `{version, shut, room wanted, items wanted, skips}`.
+    pub(crate) attention: Word,
+    /// Where a queue that is shut ends, see [`crate::ring`].
+    pub(crate) end: Word,
+    /// 1 from when the first producer has attached.
+    pub(crate) begun: Word,
+}
+
 impl Control {
     /// Control words of an empty ring whose next ticket is `first`.
     pub fn starting_at(first: u64) -> Self {
+        let [attention, end, begun] = [0; 3].map(Word::new);
         Self {
-            attention: CachePadded::new(Word::new(0)),
+            posted: CachePadded::new(Posted { attention, end, begun }),
             tail: CachePadded::new(Word::new(first)),
             head: CachePadded::new(Word::new(first)),
         }

@@ -70,6 +70,8 @@ pub(crate) struct Request {
     pub(crate) lines: usize,
     pub(crate) producers: Role,
     pub(crate) consumers: Role,
+    /// Is the queue shut down when the last producer has gone?
+    pub(crate) ends_with_producers: bool,
 }
 
 /// Where everything is.
@@ -236,6 +238,7 @@ mod tests {
             lines: 64,
             producers: Role::Many,
             consumers: Role::Many,
+            ends_with_producers: false,
         }
     }
 

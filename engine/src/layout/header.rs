@@ -12,7 +12,7 @@ use crate::sync::fence::Fences;
 const MAGIC: u64 = u64::from_le_bytes(*b"shmqring");
 
 /// Grows with every change of meaning that the layout hash does not catch.
-pub(crate) const VERSION: u64 = 3;
+pub(crate) const VERSION: u64 = 4;
 
 /// Sizes and offsets that both sides must agree on, hashed (FNV-1a over the numbers).
 pub(crate) const LAYOUT_HASH: u64 = {
@@ -42,6 +42,9 @@ pub(crate) const LAYOUT_HASH: u64 = {
     hash
 };
 
+/// Of the roles: the queue is shut down when the last producer has gone.
+const ENDS: u64 = 4;
+
 /// The first 128 bytes of a segment.
 #[derive(Debug)]
 #[repr(C)]
@@ -56,7 +59,7 @@ pub(crate) struct Header {
     slot_bytes: Word,
     message_max: Word,
     lines: Word,
-    /// `{one consumer, one producer}`, a bit each.
+    /// `{ends with producers, one consumer, one producer}`, a bit each.
     roles: Word,
     /// 0 asymmetric, 1 full.
     fences: Word,
@@ -73,7 +76,8 @@ impl Header {
     pub(crate) fn bear(&self, geometry: &Geometry, uuid: [u64; 2]) {
         let shape = &geometry.shape;
         let one = |role, bit| if role == Role::One { bit } else { 0 };
-        let roles = one(shape.producers, 1) | one(shape.consumers, 2);
+        let ends = if geometry.request.ends_with_producers { ENDS } else { 0 };
+        let roles = one(shape.producers, 1) | one(shape.consumers, 2) | ends;
         let fences = u64::from(shape.fences == Fences::Full);
         self.version.store(VERSION, HEADER);
         self.layout.store(LAYOUT_HASH, HEADER);
@@ -150,7 +154,7 @@ impl Header {
             1 => Fences::Full,
             found => return Err(damaged("fences", found)),
         };
-        if roles > 3 {
+        if roles >= 2 * ENDS {
             return Err(damaged("roles", roles));
         }
         let found = super::geometry::Request {
@@ -161,6 +165,7 @@ impl Header {
             lines: size("lines", &self.lines)?,
             producers: role(1),
             consumers: role(2),
+            ends_with_producers: roles & ENDS != 0,
         };
         // What we would lay out for these numbers must be what is there: one rule, no second one
         // to keep in step with it.

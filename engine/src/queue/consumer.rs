@@ -1,23 +1,28 @@
 //! The consumer's handle.
 
+use std::fmt;
+use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::bell::{Bell, For};
 use super::shared::Shared;
 use super::vigil::Vigil;
 use crate::arena::{Block, PAYLOADS, Unmapped};
 use crate::error::{AttachError, PopError};
 use crate::registry::{Seat, Side};
-use crate::ring::{Attention, Corrupt, Grip, RUN_MAX, Reference, Ring, Stalled, Taken, payload};
+use crate::ring::{
+    Attention, Corrupt, Grip, Look, RUN_MAX, Reference, Ring, Stalled, Taken, payload,
+};
+use crate::wait::Want;
 use crate::wait::clock::{Deadline, cycles};
-use crate::wait::spin::{PAUSE, Patience, Spin};
+use crate::wait::spin::{PAUSE, Patience, Spin, Wait};
 
 /// Gets messages. One thread uses it at a time; each thread attaches its own.
 ///
 /// Killed or stopped anywhere in a get, it delays nobody: the message it was copying is still in
 /// the queue, or gone with it.
-#[derive(Debug)]
 pub struct Consumer {
     grip: Grip<'static>,
     upkeep: Upkeep,
@@ -65,13 +70,45 @@ impl Consumer {
         let grip = ring.grip(seat.line());
         let patience = Patience::for_messages_of(ring.shape().inline_max);
         let upkeep = Upkeep { patience, vigil: Vigil::new(), trail: Trail::default() };
-        Ok(Self { grip, upkeep, spin: Spin::default(), scratch: Vec::new(), seat, shared })
+        Ok(Self { grip, upkeep, spin: Spin::new(), scratch: Vec::new(), seat, shared })
+    }
+
+    /// How it waits for messages, from now on.
+    pub fn wait_by(&mut self, wait: Wait) {
+        self.spin.wait_by(wait);
+    }
+
+    /// A descriptor that can be polled until there may be a message, or the end of the queue.
+    ///
+    /// # Errors
+    /// If there is no descriptor or no thread to be had.
+    pub fn bell(&self) -> io::Result<Bell> {
+        Bell::new(Arc::clone(&self.shared), For::Items)
+    }
+
+    /// Is there something in the queue, or nothing more to come?
+    pub(super) fn may_have_message(&self) -> bool {
+        let ring = self.shared.ring();
+        !ring.is_empty() || ring.is_shut() || self.shared.end_if_producers_died()
+    }
+
+    /// What it waits for.
+    pub(super) fn want(&self) -> (Want<'static>, &Ring<'static>) {
+        (self.shared.items(), self.shared.ring())
+    }
+
+    /// How often it slept beside a message until it looked by itself, some 100 ms: who should have woken it
+    /// was killed.
+    pub fn late_wakes(&self) -> u64 {
+        self.spin.late()
     }
 
     /// In a forked child: takes a place of its own, and leaves the parent's alone.
     #[cold]
     fn attach_anew(&mut self) -> Result<(), PopError> {
+        let wait = self.spin.wait();
         *self = Self::attach(Arc::clone(&self.shared)).map_err(|_| PopError::Forked)?;
+        self.spin.wait_by(wait);
         Ok(())
     }
 
@@ -294,9 +331,21 @@ impl Consumer {
         done_with(&self.shared, &self.seat, held.block);
     }
 
+    /// Messages in the queue.
+    pub(super) fn waiting(&self) -> usize {
+        self.shared.ring().len() as usize
+    }
+
     /// Bytes of the longest message in a slot.
     pub(super) fn inline_max(&self) -> usize {
         self.shared.ring().shape().inline_max
+    }
+}
+
+/// Not what is in shared memory: that may be gigabytes.
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer").field("queue", &self.shared).finish_non_exhaustive()
     }
 }
 
@@ -337,6 +386,7 @@ fn take_from(
 ) -> Result<Got, PopError> {
     let ring = shared.ring();
     let Upkeep { patience, vigil, trail } = upkeep;
+    let mut look = None;
     for _ in 0..STALLS_MAX {
         match taken {
             Ok(Taken::Message { len, attention }) => {
@@ -350,12 +400,12 @@ fn take_from(
                 return find(shared, grip);
             }
             Ok(Taken::Overtaken { block }) => done_with(shared, seat, Block::unpack(block)),
-            Ok(Taken::Empty) => return Err(found_empty(shared, trail, seat)),
+            Ok(Taken::Empty) => found_empty(shared, vigil, trail, seat, &mut look)?,
             Ok(Taken::TooSmall { len }) => return Err(PopError::TooSmall { len }),
             Ok(Taken::Stalled(stalled)) => outwait(ring, grip, patience, stalled)?,
             Ok(Taken::Elsewhere { segment }) => {
                 if !move_to(shared, grip, trail, seat, segment) {
-                    return Err(found_empty(shared, trail, seat));
+                    found_empty(shared, vigil, trail, seat, &mut look)?;
                 }
             }
             Err(_) => return Err(PopError::Corrupt),
@@ -476,13 +526,30 @@ fn outwait(
     ring.pass(grip, stalled).map_err(|_| PopError::Refused)
 }
 
-/// A queue found empty may have places that came from passing over, which woke nobody.
+/// The queue is empty. If it is also shut down, that may be its end: only who has begun a look, and then
+/// finds it empty, can tell, so others are told to look once more.
 #[cold]
-fn found_empty(shared: &Shared, trail: &mut Trail, seat: &Seat<'_>) -> PopError {
+fn found_empty(
+    shared: &Shared,
+    vigil: &mut Vigil,
+    trail: &mut Trail,
+    seat: &Seat<'_>,
+    look: &mut Option<Look>,
+) -> Result<(), PopError> {
     let ring = shared.ring();
+    // There may be places that came from passing over, which woke nobody.
     shared.room().wake(ring, ring.attention());
     if trail.large || trail.segment.is_some() {
         trail.rest(shared, seat);
     }
-    PopError::Empty
+    vigil.keep_producers(shared);
+    if !ring.is_shut() {
+        return Err(PopError::Empty);
+    }
+    if look.take().is_some_and(|look| ring.ends(&look)) {
+        return Err(PopError::ShutDown);
+    }
+    let begun = ring.look_for_end().map_err(|_| PopError::Refused)?;
+    *look = Some(begun.ok_or(PopError::ShutDown)?);
+    Ok(())
 }

@@ -43,6 +43,9 @@ impl Producer {
     /// [`PushError`], but never [`PushError::Full`]: a loan takes no place before it is committed.
     pub fn reserve(&mut self, len: usize) -> Result<Loan<'_>, PushError> {
         self.ensure_own()?;
+        if self.is_shut_down() {
+            return Err(PushError::ShutDown);
+        }
         if len <= self.inline_max() {
             self.scratch.resize(len, 0);
             return Ok(Loan { producer: self, place: None, len, written: 0 });

@@ -123,7 +123,7 @@ impl Message<'_> {
     }
 
     /// Replaces what is in `buffer` by the message, and is done with it.
-    fn move_to(self, buffer: &mut Vec<u8>) {
+    pub(super) fn move_to(self, buffer: &mut Vec<u8>) {
         buffer.resize(self.len(), 0);
         self.copy_to(0, buffer);
     }

@@ -1,12 +1,17 @@
 //! Queues: a segment, and the handles to it.
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
+mod bell;
 mod consumer;
+mod drain;
 mod ground;
 mod loan;
 mod message;
 mod options;
 mod payloads;
 mod producer;
+mod select;
 mod shared;
 mod typed;
 mod vigil;
@@ -16,11 +21,16 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 pub use crate::region::unlink;
+#[cfg(feature = "tokio")]
+pub use asynchronous::{AsyncConsumer, AsyncProducer};
+pub use bell::Bell;
 pub use consumer::Consumer;
+pub use drain::{Drain, Iter};
 pub use loan::{Loan, Uncommitted};
 pub use message::Message;
 pub use options::Options;
 pub use producer::Producer;
+pub use select::select;
 
 use crate::error::AttachError;
 use crate::layout::geometry::Request;
@@ -170,6 +180,24 @@ impl Queue {
         self.shared.registry().recover(self.shared.estate())
     }
 
+    /// Shuts the queue down, for everybody and for good: from now on puts fail with
+    /// [`PushError::ShutDown`](crate::PushError::ShutDown), gets take what was put before, then fail with
+    /// [`PopError::ShutDown`](crate::PopError::ShutDown). Blocked callers on both sides wake at once. As
+    /// `shutdown()` of Python 3.13's `queue.Queue`. False: it was shut down before.
+    ///
+    /// A put that is in progress meanwhile succeeds, and then its message will be got, or fails. Never
+    /// blocks. Killed anywhere in it: the queue is shut down or not; who slept may sleep for some 100 ms
+    /// more. To drop what is left instead of having it got, call [`Consumer::clear`] afterwards.
+    #[expect(clippy::must_use_candidate, reason = "called for its effect")]
+    pub fn shut_down(&self) -> bool {
+        self.shared.shut_down()
+    }
+
+    /// Has the queue been shut down?
+    pub fn is_shut_down(&self) -> bool {
+        self.shared.ring().is_shut()
+    }
+
     /// A random number that tells this segment from all others.
     pub fn uuid(&self) -> [u64; 2] {
         shared::header(self.shared.region().base()).uuid()
@@ -178,10 +206,6 @@ impl Queue {
 
 impl fmt::Debug for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue")
-            .field("capacity", &self.capacity())
-            .field("message_max", &self.message_max())
-            .field("len", &self.len())
-            .finish_non_exhaustive()
+        self.shared.fmt(f)
     }
 }

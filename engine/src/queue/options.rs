@@ -50,6 +50,7 @@ impl Options {
             lines: 64,
             producers: Role::Many,
             consumers: Role::Many,
+            ends_with_producers: false,
         };
         Self {
             request,
@@ -112,6 +113,17 @@ impl Options {
     #[must_use]
     pub fn consumers(mut self, role: Role) -> Self {
         self.request.consumers = role;
+        self
+    }
+
+    /// The queue is shut down when its last producer has gone, detached or dead, and consumers can get
+    /// what is left and then know that it was all. It begins with the first producer: before that it
+    /// waits for one. A producer that attaches while the last one leaves may find it shut.
+    ///
+    /// That a producer has died is noticed by a consumer that waits, within some 100 ms.
+    #[must_use]
+    pub fn ends_with_producers(mut self) -> Self {
+        self.request.ends_with_producers = true;
         self
     }
 

@@ -1,8 +1,11 @@
 //! The producer's handle.
 
+use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::bell::{Bell, For};
 use super::payloads::{Payloads, Place, relieved};
 use super::shared::Shared;
 use super::vigil::Vigil;
@@ -11,13 +14,12 @@ use crate::layout::geometry::Request;
 use crate::registry::{Seat, Side};
 use crate::ring::{Attention, Corrupt, Hand, Pushed, RUN_MAX, Ring, Role, payload};
 use crate::wait::clock::Deadline;
-use crate::wait::spin::{Spin, pause_for_room};
+use crate::wait::spin::{Spin, Wait, pause_for_room};
 
 /// Puts messages. One thread uses it at a time; each thread attaches its own.
 ///
 /// Killed or stopped anywhere in a put, it delays nobody, and its message is either whole in the
 /// queue or not there.
-#[derive(Debug)]
 pub struct Producer {
     hand: Hand<'static>,
     payloads: Payloads,
@@ -42,14 +44,36 @@ impl Producer {
             let reach = segments.reach_of(arena, ring.segment_of_tail(), seat.line());
             ring.begin_alone(&mut hand, reach);
         }
-        let (payloads, spin) = (Payloads::default(), Spin::default());
+        shared.begin();
+        let (payloads, spin) = (Payloads::default(), Spin::new());
         Ok(Self { hand, payloads, spin, vigil: Vigil::new(), scratch: Vec::new(), seat, shared })
+    }
+
+    /// How it waits for places, from now on.
+    pub fn wait_by(&mut self, wait: Wait) {
+        self.spin.wait_by(wait);
+    }
+
+    /// A descriptor that can be polled until there may be a place, or never will.
+    ///
+    /// # Errors
+    /// If there is no descriptor or no thread to be had.
+    pub fn bell(&self) -> io::Result<Bell> {
+        Bell::new(Arc::clone(&self.shared), For::Room)
+    }
+
+    /// How often it slept beside a place until it looked by itself, some 100 ms: who should have woken it
+    /// was killed.
+    pub fn late_wakes(&self) -> u64 {
+        self.spin.late()
     }
 
     /// In a forked child: takes a place of its own, and leaves the parent's alone.
     #[cold]
     fn attach_anew(&mut self) -> Result<(), PushError> {
+        let wait = self.spin.wait();
         *self = Self::attach(Arc::clone(&self.shared)).map_err(|_| PushError::Forked)?;
+        self.spin.wait_by(wait);
         Ok(())
     }
 
@@ -78,6 +102,7 @@ impl Producer {
                 Ok(())
             }
             Ok(Pushed::Full) => Err(PushError::Full),
+            Ok(Pushed::Shut) => Err(PushError::ShutDown),
             Ok(Pushed::Elsewhere { segment }) => self.push_elsewhere(segment, message),
             Err(_) => Err(PushError::Corrupt),
         }
@@ -212,6 +237,10 @@ impl Producer {
         done
     }
 
+    pub(super) fn is_shut_down(&self) -> bool {
+        self.shared.ring().is_shut()
+    }
+
     /// Bytes of the longest message in a slot.
     pub(super) fn inline_max(&self) -> usize {
         self.shared.ring().shape().inline_max
@@ -220,6 +249,9 @@ impl Producer {
     /// Lays a message that does not fit a slot into the arena, and puts where it is.
     #[cold]
     fn push_placed(&mut self, message: &[u8], deadline: Deadline) -> Result<(), PushError> {
+        if self.is_shut_down() {
+            return Err(PushError::ShutDown);
+        }
         let place = self.place(message.len(), deadline)?;
         // SAFETY: the place has as many bytes, and nobody else uses them before it is put.
         unsafe { payload::copy_in(message, place.memory.as_ptr()) };
@@ -296,11 +328,20 @@ impl Producer {
     }
 }
 
+/// Not what is in shared memory: that may be gigabytes.
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer").field("queue", &self.shared).finish_non_exhaustive()
+    }
+}
+
 impl Drop for Producer {
     fn drop(&mut self) {
         // A forked child has a copy of the handle, not the blocks.
         if self.seat.is_own() {
             self.payloads.close(&self.shared, &self.seat);
+            self.seat.leave();
+            self.shared.end_if_producers_left();
         }
     }
 }
@@ -322,6 +363,7 @@ fn put(
                 return Ok(());
             }
             Ok(Pushed::Full) => return Err(PushError::Full),
+            Ok(Pushed::Shut) => return Err(PushError::ShutDown),
             Ok(Pushed::Elsewhere { segment }) => move_to(shared, hand, seat, segment)?,
             Err(_) => return Err(PushError::Corrupt),
         }

@@ -1,5 +1,6 @@
 //! A mapped segment, and the protocol's view of it.
 
+use std::fmt;
 use std::ptr::{self, NonNull};
 use std::slice;
 
@@ -18,7 +19,6 @@ use crate::sync::Word;
 use crate::wait::Want;
 
 /// The segment, with borrowed views whose lifetime is its own.
-#[derive(Debug)]
 pub(super) struct Shared {
     // Views into `region` and into what is boxed here, which outlive them: they are never handed out
     // for longer than `self`.
@@ -32,6 +32,17 @@ pub(super) struct Shared {
     _classes: Box<[Class<'static>]>,
     _parts: Box<SegmentParts>,
     ground: Box<Mapped>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Request { capacity, message_max, .. } = self.request;
+        f.debug_struct("Queue")
+            .field("capacity", if capacity == 0 { &"unbounded" } else { &self.request.capacity })
+            .field("message_max", &message_max)
+            .field("len", &self.ring.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Shared {
@@ -128,6 +139,42 @@ impl Shared {
         if let Some(arena) = &self.arena {
             arena.sweep(line);
             arena.empty_pools(line);
+        }
+    }
+
+    /// Shuts the queue down, and wakes all who wait.
+    pub(super) fn shut_down(&self) -> bool {
+        let first = self.ring.shut();
+        // Also if it was shut already: who did so may have been killed before this.
+        self.items().wake_all();
+        self.room().wake_all();
+        first
+    }
+
+    /// A producer has attached.
+    pub(super) fn begin(&self) {
+        if self.request.ends_with_producers {
+            self.ring.begin();
+        }
+    }
+
+    /// A producer has left.
+    pub(super) fn end_if_producers_left(&self) {
+        self.end_without_producers(false);
+    }
+
+    /// The queue was found empty, for a while. Has it ended?
+    pub(super) fn end_if_producers_died(&self) -> bool {
+        self.end_without_producers(true);
+        self.ring.is_shut()
+    }
+
+    /// Shuts the queue down if it is to end with its producers, and they are gone.
+    fn end_without_producers(&self, thoroughly: bool) {
+        let may_end =
+            self.request.ends_with_producers && self.ring.has_begun() && !self.ring.is_shut();
+        if may_end && !self.registry.has_producers(self.estate(), thoroughly) {
+            self.shut_down();
         }
     }
 

@@ -63,6 +63,10 @@ impl Occupant {
         Identity { pid: (self.0 & Self::PID) as u32, started: self.0 >> 28 }
     }
 
+    fn is_producer(self) -> bool {
+        self.0 != 0 && self.0 >> 22 & 1 == Side::Producer as u64
+    }
+
     fn world(self) -> u64 {
         self.0 >> 23 & Self::WORLD
     }
@@ -116,6 +120,7 @@ pub(crate) struct Seat<'m> {
     /// The role word that we hold, if the side is exclusive.
     sole: Option<&'m Word>,
     lineage: Lineage,
+    has_left: bool,
 }
 
 impl<'m> Registry<'m> {
@@ -138,7 +143,8 @@ impl<'m> Registry<'m> {
         });
         let at = at.ok_or(AttachError::Crowded { lines: self.lines.len() })?;
         let line = &self.lines[at];
-        let mut seat = Seat { line, at, occupant, sole: None, lineage: Lineage::own() };
+        let mut seat =
+            Seat { line, at, occupant, sole: None, lineage: Lineage::own(), has_left: false };
         if role == Role::One {
             let predecessor = seat.exclude_others(self, side)?;
             if predecessor.is_some() {
@@ -188,6 +194,15 @@ impl<'m> Registry<'m> {
 
     fn own_occupant(self, side: Side) -> Occupant {
         Occupant::new(Identity::own(), self.own_place(), side)
+    }
+
+    /// Is any producer attached, as far as is known? Dead ones are looked for if `thoroughly`.
+    pub(crate) fn has_producers(self, estate: Estate<'_>, thoroughly: bool) -> bool {
+        let is_producer = |line: &Line| Occupant(line.occupant()).is_producer();
+        if thoroughly {
+            self.reap(estate, is_producer);
+        }
+        self.lines.iter().any(is_producer)
     }
 
     /// The lines that are taken, by the living or the dead.
@@ -241,6 +256,22 @@ impl<'m> Seat<'m> {
         self.lineage.is_own()
     }
 
+    /// Gives the seat up.
+    pub(crate) fn leave(&mut self) {
+        // A forked child has a copy of the handle, not the seat.
+        if !self.is_own() || self.has_left {
+            return;
+        }
+        if let Some(sole) = self.sole {
+            _ = sole.compare_exchange(self.occupant.0, 0, OCCUPY, LOST);
+        }
+        // A message may have been forgotten while it was held.
+        self.line.held.store(0, ANNOUNCE);
+        self.line.pin.store(0, ANNOUNCE);
+        self.line.vacate(self.occupant.0);
+        self.has_left = true;
+    }
+
     /// Claims the exclusive side, from nobody or from a dead one, which is given.
     fn exclude_others(
         &mut self,
@@ -265,17 +296,7 @@ impl<'m> Seat<'m> {
 
 impl Drop for Seat<'_> {
     fn drop(&mut self) {
-        // A forked child has a copy of the handle, not the seat.
-        if !self.is_own() {
-            return;
-        }
-        if let Some(sole) = self.sole {
-            _ = sole.compare_exchange(self.occupant.0, 0, OCCUPY, LOST);
-        }
-        // A message may have been forgotten while it was held.
-        self.line.held.store(0, ANNOUNCE);
-        self.line.pin.store(0, ANNOUNCE);
-        self.line.vacate(self.occupant.0);
+        self.leave();
     }
 }
 

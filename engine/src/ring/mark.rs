@@ -49,7 +49,7 @@ impl Marked {
     }
 }
 
-/// The attention word `{version, room wanted, items wanted, skips}` as `version << 3 | bits`, as
+/// The attention word `{version, shut, room wanted, items wanted, skips}` as `version << 4 | bits`, as
 /// somebody saw it: zero bits mean that nobody need look any further.
 ///
 /// A raise always moves the version on, so a clearing CAS from an older value fails.
@@ -63,8 +63,10 @@ impl Attention {
     pub(crate) const ITEMS_WANTED: u64 = 2;
     /// Producers are parked, or about to be.
     pub(crate) const ROOM_WANTED: u64 = 4;
+    /// The queue has been shut down. Never cleared.
+    pub(crate) const SHUT: u64 = 8;
 
-    const VERSION: u64 = 8;
+    const VERSION: u64 = 16;
 
     /// Is any of `bits` set?
     #[inline(always)]

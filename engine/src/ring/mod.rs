@@ -35,12 +35,16 @@
 //! PASSED and no mark at or beyond `head`: a mark at `head`, even RELEASED, still means that `seq`
 //! must not be believed there.
 //!
+//! **Shutdown** (`end`): a bit of attention, and a word that says which of the messages published
+//! meanwhile still count.
+//!
 //! With one producer there is nothing to claim: it publishes, then moves `tail`; nobody can be
 //! passed over. With one consumer `head` is a plain store, and only that consumer passes over.
 //!
 //! Sources: the sequence per slot is D. Vyukov's bounded queue; the asymmetric fence is
 //! `membarrier(2)`. docs/PROTOCOL.md has the argument at length.
 
+mod end;
 pub(crate) mod mark;
 mod pass;
 pub(crate) mod payload;
@@ -49,6 +53,7 @@ mod reach;
 mod run;
 mod take;
 
+pub use end::Look;
 pub use mark::Attention;
 pub use pass::Stalled;
 pub use put::{Claim, Claimed, Hand, Outcome, Pushed};
@@ -167,7 +172,7 @@ impl<'m> Ring<'m> {
     /// Tickets between the two that were not passed over. (A lone producer killed between publishing
     /// and moving `tail` leaves that one short.)
     fn between(&self, head: u64, tail: u64) -> u64 {
-        let used = tail.saturating_sub(head);
+        let used = tail.min(self.last()).saturating_sub(head);
         // In a growing ring `head` moves past whatever is passed over.
         let exact = self.shape.growing || self.is_quiet();
         let passed = if exact { 0 } else { self.passed_over(head, tail) };
@@ -204,18 +209,18 @@ impl<'m> Ring<'m> {
 
     /// The attention word, and what came before it.
     pub(crate) fn attention(&self) -> Attention {
-        Attention(self.control.attention.load(ATTENTION))
+        Attention(self.control.posted.attention.load(ATTENTION))
     }
 
     /// The attention word behind a light fence.
     #[inline(always)]
     fn attention_fenced(&self) -> Attention {
-        Attention(self.control.attention.load(ATTENTION_FENCED))
+        Attention(self.control.posted.attention.load(ATTENTION_FENCED))
     }
 
     /// Sets a bit of the attention word under a new version, whether or not it was set.
     pub(crate) fn raise(&self, bit: u64) {
-        let word = &self.control.attention;
+        let word = &self.control.posted.attention;
         let mut seen = self.attention();
         while let Err(now) = word.compare_exchange(seen.0, seen.raised(bit).0, RAISE, LOST) {
             seen = Attention(now);
@@ -224,7 +229,7 @@ impl<'m> Ring<'m> {
 
     /// Clears a bit of the attention word, unless anything was raised since `seen`.
     pub(crate) fn lower(&self, bit: u64, seen: Attention) {
-        let word = &self.control.attention;
+        let word = &self.control.posted.attention;
         _ = word.compare_exchange(seen.0, seen.without(bit).0, QUIET, LOST);
     }
 }

@@ -39,6 +39,8 @@ pub enum Pushed {
     },
     /// Messages and puts in progress fill the queue.
     Full,
+    /// The queue has been shut down.
+    Shut,
     /// The next ticket is of a segment that this hand has no reach of.
     Elsewhere {
         /// Which.
@@ -53,6 +55,8 @@ pub enum Claim {
     Claimed(Claimed),
     /// As for [`Pushed::Full`].
     Full,
+    /// As for [`Pushed::Shut`].
+    Shut,
     /// As for [`Pushed::Elsewhere`].
     Elsewhere {
         /// Which segment.
@@ -76,6 +80,8 @@ pub enum Outcome {
     },
     /// The ticket had been passed over: put the message again.
     PassedOver,
+    /// The queue had been shut down: nobody will get the message.
+    TooLate,
 }
 
 impl<'m> Ring<'m> {
@@ -137,11 +143,14 @@ impl<'m> Ring<'m> {
             let claimed = match self.claim(hand)? {
                 Claim::Claimed(claimed) => claimed,
                 Claim::Full => return Ok(Pushed::Full),
+                Claim::Shut => return Ok(Pushed::Shut),
                 Claim::Elsewhere { segment } => return Ok(Pushed::Elsewhere { segment }),
             };
             write(Slot::of(hand.reach, claimed.ticket));
-            if let Outcome::Kept { attention } = self.publish(hand, claimed) {
-                return Ok(Pushed::Done { attention });
+            match self.publish(hand, claimed) {
+                Outcome::Kept { attention } => return Ok(Pushed::Done { attention }),
+                Outcome::TooLate => return Ok(Pushed::Shut),
+                Outcome::PassedOver => {}
             }
         }
         Err(Corrupt)
@@ -154,6 +163,9 @@ impl<'m> Ring<'m> {
             let ticket = self.control.tail.load(TAIL_GUESS);
             if ticket >= TICKET_MAX {
                 return Err(Corrupt);
+            }
+            if self.is_shut() {
+                return Ok(Claim::Shut);
             }
             if !self.has_room(hand, ticket) && !self.has_room_past_skips(ticket) {
                 return Ok(Claim::Full);
@@ -200,17 +212,31 @@ impl<'m> Ring<'m> {
     pub fn publish(&self, hand: &mut Hand<'_>, claimed: Claimed) -> Outcome {
         let ticket = claimed.ticket;
         hand.reach.seq(ticket).store(ticket + 1, PUBLISH);
-        // Pairs with the heavy fence in pass::finish: seq before attention.
+        // Pairs with the heavy fences in pass::finish and Ring::look_for_end: seq before attention.
         fence::light(self.shape.fences);
         let attention = self.attention_fenced();
-        let kept = !attention.has(Attention::SKIPS) || self.was_kept(hand.reach, ticket);
-        if !kept && self.shape.growing && step("leave-behind") {
-            // While somebody announces this ticket, attention stays; after that nobody may find it,
-            // published as it looks, at the head.
-            self.advance(ticket);
-        }
+        let outcome = if attention.has(Attention::SKIPS | Attention::SHUT) {
+            self.outcome(hand.reach, ticket, attention)
+        } else {
+            Outcome::Kept { attention }
+        };
         self.withdraw(hand, ticket);
-        if kept { Outcome::Kept { attention } } else { Outcome::PassedOver }
+        outcome
+    }
+
+    /// What became of a published ticket, under attention.
+    #[cold]
+    fn outcome(&self, reach: Reach<'_>, ticket: u64, attention: Attention) -> Outcome {
+        if attention.has(Attention::SKIPS) && !self.was_kept(reach, ticket) {
+            if self.shape.growing && step("leave-behind") {
+                // While somebody announces this ticket, attention stays; after that nobody may find it,
+                // published as it looks, at the head.
+                self.advance(ticket);
+            }
+            return Outcome::PassedOver;
+        }
+        let counts = !attention.has(Attention::SHUT) || !step("too-late") || self.counts(ticket);
+        if counts { Outcome::Kept { attention } } else { Outcome::TooLate }
     }
 
     /// Takes my announcement back; if slots are unusable, mine may have been waiting for that.
@@ -261,10 +287,11 @@ impl<'m> Ring<'m> {
         self.shape.capacity - ticket.saturating_sub(hand.head_seen)
     }
 
-    /// Where a waiting producer looks: is there a place?
+    /// Where a waiting producer looks: is there a place, or will there never be one?
     pub fn has_places(&self) -> bool {
         let head = self.control.head.load(HEAD);
-        self.control.tail.load(TAIL_GUESS).saturating_sub(head) < self.shape.capacity
+        let used = self.control.tail.load(TAIL_GUESS).saturating_sub(head);
+        used < self.shape.capacity || self.is_shut()
     }
 
     /// A queue that looks full may hold tickets that were passed over, which take no place. With many
@@ -345,6 +372,9 @@ impl<'m> Ring<'m> {
         if ticket >= TICKET_MAX {
             return Err(Corrupt);
         }
+        if self.is_shut() {
+            return Ok(Pushed::Shut);
+        }
         if !self.has_room(hand, ticket) {
             return Ok(Pushed::Full);
         }
@@ -356,9 +386,13 @@ impl<'m> Ring<'m> {
         hand.reach.seq(ticket).store(ticket + 1, PUBLISH);
         self.control.tail.store(ticket + 1, ADVANCE);
         hand.tail_own = ticket + 1;
-        // Pairs with the heavy fence in wait::park: seq before attention.
+        // Pairs with the heavy fences in wait::park and Ring::look_for_end: seq before attention.
         fence::light(self.shape.fences);
-        Ok(Pushed::Done { attention: self.attention_fenced() })
+        let attention = self.attention_fenced();
+        if attention.has(Attention::SHUT) && step("too-late") && !self.counts(ticket) {
+            return Ok(Pushed::Shut);
+        }
+        Ok(Pushed::Done { attention })
     }
 
     /// Where a new lone producer starts: its predecessor may have died between publishing, one or a

@@ -42,7 +42,7 @@ impl Ring<'_> {
         let places = if tail < TICKET_MAX { self.places(hand, tail) } else { 0 };
         let count = (most as u64).min(places).min(hand.reach.left_from(tail));
         // What is not plain is left to who puts one at a time.
-        if count < 2 || !self.is_quiet() {
+        if count < 2 || self.attention().has(Attention::SKIPS | Attention::SHUT) {
             let Some(message) = messages.first() else {
                 return Ok((0, Pushed::Full));
             };
@@ -60,7 +60,16 @@ impl Ring<'_> {
         let (put, attention) =
             if claimed { self.publish_run(hand, tail, messages) } else { (0, self.attention()) };
         self.withdraw_run(hand, tail, count);
+        let put = self.counted(tail, put, attention);
         Ok((put, Pushed::Done { attention }))
+    }
+
+    /// How many of the `put` published tickets from `first` on come before the end of the queue.
+    fn counted(&self, first: u64, put: usize, attention: Attention) -> usize {
+        if !attention.has(Attention::SHUT) || !step("too-late") {
+            return put;
+        }
+        (first..).take(put).take_while(|&ticket| self.counts(ticket)).count()
     }
 
     /// So many tickets may be claimed at once.
@@ -94,7 +103,7 @@ impl Ring<'_> {
         }
         for (at, ticket) in (first..).take(messages.len()).enumerate() {
             hand.reach.seq(ticket).store(ticket + 1, PUBLISH);
-            // Pairs with the heavy fence in pass::finish: seq before attention.
+            // Pairs with the heavy fences in pass::finish and Ring::look_for_end: seq before attention.
             fence::light(self.shape.fences);
             attention = self.attention_fenced();
             let kept = !attention.has(Attention::SKIPS) || self.was_kept(hand.reach, ticket);
@@ -123,9 +132,10 @@ impl Ring<'_> {
         }
         hand.tail_own = first + messages.len() as u64;
         self.control.tail.store(hand.tail_own, ADVANCE);
-        // Pairs with the heavy fence in wait::park: seq before attention.
+        // Pairs with the heavy fences in wait::park and Ring::look_for_end: seq before attention.
         fence::light(self.shape.fences);
-        (messages.len(), Pushed::Done { attention: self.attention_fenced() })
+        let attention = self.attention_fenced();
+        (self.counted(first, messages.len(), attention), Pushed::Done { attention })
     }
 
     /// As `withdraw`, for all tickets of a claim.
@@ -152,9 +162,10 @@ impl Ring<'_> {
         let left = reach.left_from(head).min(lens.len() as u64);
         let published = |ticket: &u64| reach.seq(*ticket).load(SEEN) == ticket + 1;
         let count = (head..).take(left as usize).take_while(published).count();
-        // Pairs with the heavy fence in pass::finish: seq (seen) before attention and mark.
+        // Pairs with the heavy fences in pass::finish and Ring::look_for_end: seq (seen) before attention and
+        // mark.
         fence::light(self.shape.fences);
-        if count < 2 || self.attention_fenced().has(Attention::SKIPS) {
+        if count < 2 || self.attention_fenced().has(Attention::SKIPS | Attention::SHUT) {
             return None;
         }
         let inline_max = self.shape.inline_max;

@@ -142,9 +142,13 @@ impl<'m> Ring<'m> {
         out: &mut [u8],
         longest: usize,
     ) -> Option<Taken> {
-        // Pairs with the heavy fence in pass::finish: seq (seen) before attention and mark.
+        // Pairs with the heavy fences in pass::finish and Ring::look_for_end: seq (seen) before attention and
+        // mark.
         fence::light(self.shape.fences);
-        if self.attention_fenced().has(Attention::SKIPS) && !self.may_take(reach, head) {
+        let attention = self.attention_fenced();
+        if attention.has(Attention::SKIPS | Attention::SHUT)
+            && !self.may_take(reach, head, attention)
+        {
             return None;
         }
         // SEEN, though a length is payload: `head` is looked at after it below.
@@ -215,9 +219,22 @@ impl<'m> Ring<'m> {
         self.control.head.compare_exchange(head, head + 1, TAKE, LOST).is_ok()
     }
 
-    /// May the published message of `head` be taken? Settles a request to pass it over.
+    /// May the published message of `head` be taken, under attention?
     #[cold]
-    fn may_take(&self, reach: Reach<'_>, head: u64) -> bool {
+    fn may_take(&self, reach: Reach<'_>, head: u64, attention: Attention) -> bool {
+        if attention.has(Attention::SKIPS) && !self.is_kept(reach, head) {
+            return false;
+        }
+        let is_shut = attention.has(Attention::SHUT) && step("past-the-end");
+        let counts = !is_shut || self.counts(head);
+        if !counts {
+            self.advance(head);
+        }
+        counts
+    }
+
+    /// Was the published ticket at `head` not passed over? Settles a request to do so.
+    fn is_kept(&self, reach: Reach<'_>, head: u64) -> bool {
         let mark = reach.mark(head);
         loop {
             let seen = mark.state.load(MARK);
@@ -256,7 +273,8 @@ impl<'m> Ring<'m> {
             return None;
         }
         let marked = reach.marked(head);
-        if marked.ticket == head && marked.is_over() {
+        let is_over = marked.ticket == head && marked.is_over();
+        if is_over || self.is_beyond(head) {
             self.advance(head);
             return None;
         }

@@ -1,8 +1,8 @@
 //! The loop of every blocking operation: look, attempt, offer the CPU, park.
 
-use super::Want;
 use super::clock::Deadline;
 use super::spin::Spin;
+use super::{Rest, Want};
 use crate::ring::Ring;
 
 impl Want<'_> {
@@ -26,24 +26,41 @@ impl Want<'_> {
             spin.look(pause, &ready);
             loop {
                 if let Some(done) = attempt() {
-                    // One that was woken and leaves something behind wakes the next.
-                    if rested && ready() {
-                        self.wake(ring, ring.attention());
+                    if rested {
+                        self.relay(ring, &ready);
                     }
                     return Some(done);
                 }
                 // What comes now did not come by looking: that must not seem worth it.
-                if deadline.is_over() || !Spin::offer(deadline, &ready) {
+                if deadline.is_over() || !spin.offer(deadline, &ready) {
                     break;
                 }
             }
             if deadline.is_over() {
                 return None;
             }
-            if let Some(done) = self.park(ring, deadline, &mut attempt) {
+            if !spin.sleeps() {
+                continue;
+            }
+            let rest = match self.park(ring, deadline, &mut attempt) {
+                Ok(done) => return Some(done),
+                Err(rest) => rest,
+            };
+            rested = true;
+            if rest == Rest::TimeUp
+                && let Some(done) = attempt()
+            {
+                spin.came_late();
+                self.relay(ring, &ready);
                 return Some(done);
             }
-            rested = true;
+        }
+    }
+
+    /// One that was woken and leaves something behind wakes the next.
+    fn relay(self, ring: &Ring<'_>, ready: impl Fn() -> bool) {
+        if ready() {
+            self.wake(ring, ring.attention());
         }
     }
 }

@@ -31,15 +31,29 @@ use crate::order::{EPOCH, WAKE};
 use crate::ring::{Attention, Ring};
 use crate::sync::{fence, step};
 use clock::Deadline;
+#[cfg(not(loom))]
+pub use spin::Wait;
 
 /// The longest sleep without looking: the bound on what a killed waker can cost.
 pub const RECHECK_NS: u64 = 100_000_000;
+
+/// The same where a wake can be missed, for want of a fence.
+const RECHECK_UNFENCED_NS: u64 = 1_000_000;
 
 /// What a sleeper waits for.
 #[derive(Clone, Copy, Debug)]
 pub struct Want<'m> {
     gate: &'m Gate,
     bit: u64,
+}
+
+/// How a sleep ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// By a waker, or for no reason.
+    Woken,
+    /// By itself.
+    TimeUp,
 }
 
 impl<'m> Want<'m> {
@@ -53,26 +67,52 @@ impl<'m> Want<'m> {
         Self { gate, bit: Attention::ROOM_WANTED }
     }
 
-    /// Sleeps until woken, the deadline, or the next look; `attempt` is made once more first.
+    /// Sleeps until woken, the deadline, or the next look; `attempt` is made once more first, and if it
+    /// succeeds there is no sleep.
     pub fn park<R>(
         self,
         ring: &Ring<'_>,
         deadline: Deadline,
         attempt: impl FnOnce() -> Option<R>,
-    ) -> Option<R> {
+    ) -> Result<R, Rest> {
         let epoch = self.gate.epoch.load(EPOCH);
         if step("register") {
             ring.raise(self.bit);
         }
         // Pairs with the light fences behind publish and take: attention before seq and head.
         let fenced = fence::heavy(ring.shape().fences);
-        let found = attempt();
-        if found.is_none() {
-            // Without the fence a wake can be missed: look again soon.
-            let longest = if fenced.is_ok() { RECHECK_NS } else { 1_000_000 };
-            bed::sleep(self.gate, epoch, deadline.within(longest));
+        // Without the fence a wake can be missed: look again soon.
+        let longest = if fenced.is_ok() { RECHECK_NS } else { RECHECK_UNFENCED_NS };
+        attempt().ok_or_else(|| bed::sleep(self.gate, epoch, deadline.within(longest)))
+    }
+
+    /// Sleeps as [`Want::park`] does, for any of several things.
+    #[cfg(not(loom))]
+    pub(crate) fn park_for_any<'r, R>(
+        wants: impl Iterator<Item = (Self, &'r Ring<'m>)>,
+        deadline: Deadline,
+        attempt: impl FnOnce() -> Option<R>,
+    ) -> Result<R, Rest>
+    where
+        'm: 'r,
+    {
+        let mut fenced = true;
+        let mut gates = Vec::new();
+        for (want, ring) in wants {
+            gates.push((want.gate, want.gate.epoch.load(EPOCH)));
+            ring.raise(want.bit);
+            // As in `park`.
+            fenced &= fence::heavy(ring.shape().fences).is_ok();
         }
-        found
+        let longest = if fenced { RECHECK_NS } else { RECHECK_UNFENCED_NS };
+        attempt().ok_or_else(|| bed::sleep_at_any(&gates, deadline.within(longest)))
+    }
+
+    /// Wakes all sleepers: there is nothing more to wait for.
+    #[cold]
+    pub fn wake_all(self) {
+        self.gate.epoch.fetch_add(1, WAKE);
+        bed::wake_all(self.gate);
     }
 
     /// Wakes one sleeper, if `seen` says that somebody sleeps.

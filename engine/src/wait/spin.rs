@@ -2,6 +2,8 @@
 
 use std::thread;
 
+use rustix::thread::sched_getaffinity;
+
 use super::clock::{Deadline, cycles};
 
 /// Cycles between two looks at a line that somebody else is about to write: looking more often
@@ -9,8 +11,25 @@ use super::clock::{Deadline, cycles};
 pub(crate) const PAUSE: u64 = 60;
 /// The most cycles between two looks at `head` by a producer that found the queue full.
 const ROOM_PAUSE_MAX: u64 = 3_000;
-/// Cycles of looking before the CPU is offered to others.
-const SPIN: u64 = 6_000;
+/// How an operation waits for the other side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Wait {
+    /// Looks without pause, and never sleeps: the fastest, and takes a whole CPU while it waits. Where the
+    /// process may use one CPU only, it offers that to others between two looks.
+    Spin,
+    /// Looks for as long as waits have lately been, if they were short, offers the CPU a few times, then
+    /// sleeps. Where the process may use one CPU only it does not look, for that delays who it waits for.
+    #[default]
+    Adaptive,
+    /// Sleeps at once.
+    Park,
+}
+
+/// The most cycles of looking before the CPU is offered to others: about what it costs to sleep and be
+/// woken.
+const SPIN_MAX: u64 = 60_000;
+/// The least, as long as it is of use.
+const SPIN_MIN: u64 = 6_000;
 /// How often the CPU is offered before sleeping.
 const YIELDS: u32 = 20;
 
@@ -19,23 +38,82 @@ const VAIN_MAX: u32 = 8;
 
 /// Looks for a while before its owner parks.
 ///
-/// Whoever we wait for may share our CPU, and then spinning only delays them: after some spins in
-/// vain we offer the CPU at once, and try a spin again now and then.
-#[derive(Debug, Default)]
+/// It is worth to look about twice as long as waits usually last (the idea of adaptive mutexes), if that
+/// is less than it costs to sleep. Whoever we wait for may share our CPU, and then looking only delays
+/// them: after some spins in vain we offer the CPU at once, and try a spin again now and then.
+#[derive(Debug)]
 pub(crate) struct Spin {
+    wait: Wait,
+    is_alone: bool,
+    /// Cycles that waits have lately lasted that ended while we looked.
+    usual: u64,
     vain: u32,
+    /// Sleeps that ended by themselves beside what they were for.
+    late: u64,
 }
 
 impl Spin {
-    /// Looks every `pause` cycles until `found`, for some microseconds, if that is worth it.
+    pub(crate) fn new() -> Self {
+        let is_alone = sched_getaffinity(None).is_ok_and(|cpus| cpus.count() == 1);
+        Self { wait: Wait::default(), is_alone, usual: SPIN_MIN / 2, vain: 0, late: 0 }
+    }
+
+    /// From now on it waits like that.
+    pub(crate) fn wait_by(&mut self, wait: Wait) {
+        self.wait = wait;
+    }
+
+    /// What was slept for was there when the sleep ended, and nobody had said so.
+    pub(super) fn came_late(&mut self) {
+        self.late += 1;
+    }
+
+    pub(crate) fn late(&self) -> u64 {
+        self.late
+    }
+
+    pub(crate) fn wait(&self) -> Wait {
+        self.wait
+    }
+
+    /// Does it sleep, when it has looked long enough?
+    pub(super) fn sleeps(&self) -> bool {
+        self.wait != Wait::Spin
+    }
+
+    /// Looks every `pause` cycles until `found`, if and for as long as that is worth it.
     pub(super) fn look(&mut self, pause: u64, found: impl Fn() -> bool) {
+        match self.wait {
+            Wait::Park => {}
+            Wait::Spin if self.is_alone => thread::yield_now(),
+            Wait::Spin => _ = look(SPIN_MIN, pause, &found),
+            Wait::Adaptive => self.look_if_worth_it(pause, &found),
+        }
+    }
+
+    fn look_if_worth_it(&mut self, pause: u64, found: &impl Fn() -> bool) {
         let try_it = self.vain < VAIN_MAX || self.vain.is_multiple_of(VAIN_MAX);
-        let found = try_it && look(SPIN, pause, &found);
-        self.vain = if found { 0 } else { self.vain.wrapping_add(1) };
+        if self.is_alone || !try_it {
+            self.vain = self.vain.wrapping_add(1);
+            return;
+        }
+        let start = cycles();
+        if look((2 * self.usual).clamp(SPIN_MIN, SPIN_MAX), pause, found) {
+            let lasted = cycles().wrapping_sub(start).min(SPIN_MAX);
+            self.usual = (7 * self.usual + lasted) / 8;
+            self.vain = 0;
+        } else {
+            // Longer than it was worth; if waits are getting longer, a longer look will show it.
+            self.usual = (7 * self.usual + SPIN_MAX / 2) / 8;
+            self.vain = self.vain.wrapping_add(1);
+        }
     }
 
     /// Offers the CPU a few times, until `found` or the deadline. Was it found?
-    pub(super) fn offer(deadline: Deadline, found: impl Fn() -> bool) -> bool {
+    pub(super) fn offer(&self, deadline: Deadline, found: impl Fn() -> bool) -> bool {
+        if self.wait != Wait::Adaptive {
+            return false;
+        }
         for _ in 0..YIELDS {
             thread::yield_now();
             if found() {
