@@ -97,6 +97,11 @@ impl Consumer {
         (self.shared.items(), self.shared.ring())
     }
 
+    /// How often it has slept.
+    pub fn sleeps(&self) -> u64 {
+        self.spin.sleeps()
+    }
+
     /// How often it slept beside a message until it looked by itself, some 100 ms: who should have woken it
     /// was killed.
     pub fn late_wakes(&self) -> u64 {

@@ -62,6 +62,11 @@ impl Producer {
         Bell::new(Arc::clone(&self.shared), For::Room)
     }
 
+    /// How often it has slept.
+    pub fn sleeps(&self) -> u64 {
+        self.spin.sleeps()
+    }
+
     /// How often it slept beside a place until it looked by itself, some 100 ms: who should have woken it
     /// was killed.
     pub fn late_wakes(&self) -> u64 {

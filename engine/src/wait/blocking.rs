@@ -39,7 +39,7 @@ impl Want<'_> {
             if deadline.is_over() {
                 return None;
             }
-            if !spin.sleeps() {
+            if !spin.may_sleep() {
                 continue;
             }
             let rest = match self.park(ring, deadline, &mut attempt) {
@@ -47,6 +47,7 @@ impl Want<'_> {
                 Err(rest) => rest,
             };
             rested = true;
+            spin.slept();
             if rest == Rest::TimeUp
                 && let Some(done) = attempt()
             {

@@ -48,6 +48,7 @@ pub(crate) struct Spin {
     /// Cycles that waits have lately lasted that ended while we looked.
     usual: u64,
     vain: u32,
+    sleeps: u64,
     /// Sleeps that ended by themselves beside what they were for.
     late: u64,
 }
@@ -55,12 +56,20 @@ pub(crate) struct Spin {
 impl Spin {
     pub(crate) fn new() -> Self {
         let is_alone = sched_getaffinity(None).is_ok_and(|cpus| cpus.count() == 1);
-        Self { wait: Wait::default(), is_alone, usual: SPIN_MIN / 2, vain: 0, late: 0 }
+        Self { wait: Wait::default(), is_alone, usual: SPIN_MIN / 2, vain: 0, sleeps: 0, late: 0 }
     }
 
     /// From now on it waits like that.
     pub(crate) fn wait_by(&mut self, wait: Wait) {
         self.wait = wait;
+    }
+
+    pub(super) fn slept(&mut self) {
+        self.sleeps += 1;
+    }
+
+    pub(crate) fn sleeps(&self) -> u64 {
+        self.sleeps
     }
 
     /// What was slept for was there when the sleep ended, and nobody had said so.
@@ -77,7 +86,7 @@ impl Spin {
     }
 
     /// Does it sleep, when it has looked long enough?
-    pub(super) fn sleeps(&self) -> bool {
+    pub(super) fn may_sleep(&self) -> bool {
         self.wait != Wait::Spin
     }
 
