@@ -1,20 +1,60 @@
 //! What a victim's operation returned, as two words of its slate.
 
+use std::fmt;
+
 use shmq_engine::{AttachError, PopError, PushError};
+
+use crate::op::RUN;
 
 /// How an operation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It did what it was to do.
+    /// It did all that it was to do.
     Done,
-    /// Got this message.
-    Got(u64),
+    /// Put so many of its messages, some and not all; then Full.
+    Partly(u64),
+    /// Got these messages; if that is fewer than it asked for, then Empty.
+    Got(Ids),
     /// Got something that is no message.
     Torn,
     /// Full, or Empty.
     Refused,
     /// Anything else: an error that nothing in the experiment justifies.
     Failed(Failure),
+}
+
+/// Up to [`RUN`] messages in one word, oldest first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Ids(u64);
+
+const ID_BITS: u32 = 16;
+const _: () = assert!(RUN * ID_BITS as usize <= 64);
+
+impl Ids {
+    /// Which they are.
+    pub fn iter(self) -> impl Iterator<Item = u64> {
+        let ids = (0..RUN).map(move |at| self.0 >> (at as u32 * ID_BITS) & ((1 << ID_BITS) - 1));
+        ids.take_while(|&id| id != 0)
+    }
+}
+
+impl FromIterator<u64> for Ids {
+    fn from_iter<I: IntoIterator<Item = u64>>(ids: I) -> Self {
+        let ids = ids.into_iter().take(RUN).zip((0..).step_by(ID_BITS as usize));
+        Self(ids.fold(0, |word, (id, shift)| word | id << shift))
+    }
+}
+
+impl From<u64> for Ids {
+    fn from(id: u64) -> Self {
+        Self(id)
+    }
+}
+
+impl fmt::Debug for Ids {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
 }
 
 /// Errors that nothing in an experiment justifies.
@@ -45,10 +85,11 @@ impl Answer {
     pub fn pack(self) -> [u64; 2] {
         match self {
             Self::Done => [1, 0],
-            Self::Got(id) => [2, id],
+            Self::Got(ids) => [2, ids.0],
             Self::Torn => [3, 0],
             Self::Refused => [4, 0],
             Self::Failed(failure) => [5, failure as u64],
+            Self::Partly(count) => [6, count],
         }
     }
 
@@ -56,10 +97,11 @@ impl Answer {
     pub fn unpack([kind, detail]: [u64; 2]) -> Option<Self> {
         match kind {
             1 => Some(Self::Done),
-            2 => Some(Self::Got(detail)),
+            2 => Some(Self::Got(Ids(detail))),
             3 => Some(Self::Torn),
             4 => Some(Self::Refused),
             5 => FAILURES.into_iter().find(|&it| it as u64 == detail).map(Self::Failed),
+            6 => Some(Self::Partly(detail)),
             _ => None,
         }
     }
@@ -105,11 +147,15 @@ impl From<AttachError> for Answer {
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, FAILURES};
+    use super::{Answer, FAILURES, Ids};
 
     #[test]
     fn every_answer_is_packed_and_unpacked() {
-        let plain = [Answer::Done, Answer::Got(77), Answer::Torn, Answer::Refused];
+        let several: Ids = [77, 3, 1002].into_iter().collect();
+        assert_eq!(several.iter().collect::<Vec<_>>(), [77, 3, 1002]);
+        let got = [Answer::Got(77.into()), Answer::Got(several)];
+        let plain =
+            [got[0], got[1], Answer::Done, Answer::Partly(2), Answer::Torn, Answer::Refused];
         for answer in plain.into_iter().chain(FAILURES.map(Answer::Failed)) {
             assert_eq!(Answer::unpack(answer.pack()), Some(answer));
         }

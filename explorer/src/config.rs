@@ -3,6 +3,8 @@
 use anyhow::{Result, bail};
 use shmq_engine::{Options, Queue, Role};
 
+use crate::op::RUN;
+
 /// What kind of queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -72,11 +74,16 @@ const fn growing(name: &'static str, message_max: usize, role: Role) -> Config {
     Config { name, capacity: 4, message_max, memory, producers: role, consumers: role }
 }
 
+/// One claim is of at most as many messages as there are spare slots for each participant: here that
+/// is a whole [`RUN`], so this queue is for runs.
+pub const RUNS: &str = "many-many-12";
+
 /// All of them, the most general first.
-pub const CONFIGS: [Config; 14] = [
+pub const CONFIGS: [Config; 15] = [
     config("many-many", 2, SHORT, Role::Many, Role::Many),
     config("many-many-1", 1, SHORT, Role::Many, Role::Many),
     config("many-many-3", 3, SHORT, Role::Many, Role::Many),
+    config(RUNS, 12, SHORT, Role::Many, Role::Many),
     config("many-one", 2, SHORT, Role::Many, Role::One),
     config("one-many", 2, SHORT, Role::One, Role::Many),
     config("one-one", 2, SHORT, Role::One, Role::One),
@@ -112,6 +119,14 @@ impl Config {
         matches!(self.memory, Memory::Growing { .. })
     }
 
+    /// So many messages at most are claimed at once, if it has so many slots and there are places.
+    pub fn claim_max(&self, slots: u64) -> u64 {
+        if self.is_growing() || self.producers == Role::One {
+            return RUN as u64;
+        }
+        ((slots - self.capacity as u64) / PARTICIPANTS as u64).clamp(1, RUN as u64)
+    }
+
     /// Has it blocks of memory?
     pub fn has_blocks(&self) -> bool {
         self.memory != Memory::Slots
@@ -142,5 +157,25 @@ impl Config {
         let options =
             options.participants(PARTICIPANTS).producers(self.producers).consumers(self.consumers);
         Ok(options.create_anonymous()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, RUNS};
+    use crate::op::RUN;
+    use crate::segment::Segment;
+
+    #[test]
+    fn a_run_is_claimed_at_once_where_it_should_be() {
+        let claim_max = |name| {
+            let config = Config::find(name).unwrap();
+            let queue = config.create().unwrap();
+            config.claim_max(Segment::map(config, &queue).unwrap().slots())
+        };
+        for name in [RUNS, "one-one-3", "growing", "growing-one"] {
+            assert_eq!(claim_max(name), RUN as u64, "{name}");
+        }
+        assert_eq!(claim_max("many-many"), 1);
     }
 }

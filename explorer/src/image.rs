@@ -6,7 +6,7 @@ use shmq_engine::{Consumer, Producer, Role};
 use crate::config::PARTICIPANTS;
 use crate::lab::{Lab, STALLED};
 use crate::message::{ROOM, fill};
-use crate::op::Op;
+use crate::op::{Effect, Op, RUN};
 use crate::segment::Bytes;
 use crate::state::State;
 use crate::tracee::{Goal, Reached, Tracee};
@@ -30,6 +30,8 @@ pub struct Image {
     pub tail: u64,
     /// Puts in progress that no victim of the experiment makes.
     pub in_progress: usize,
+    /// Nobody need look at marks.
+    is_quiet: bool,
     /// Their producer, stopped for as long as the image is used; none if it is dead.
     stalled: Option<Tracee>,
 }
@@ -47,7 +49,9 @@ impl Image {
             bury(lab)?;
         }
         let tail = lab.segment.tail();
-        let mut image = Self { bytes: lab.read()?, messages, tail, in_progress: 0, stalled };
+        let is_quiet = lab.segment.attention() == 0;
+        let bytes = lab.read()?;
+        let mut image = Self { bytes, messages, tail, in_progress: 0, is_quiet, stalled };
         if state == State::Stalled {
             image.in_progress = 1;
         }
@@ -66,6 +70,21 @@ impl Image {
     pub fn is_full(&self, lab: &Lab, others: usize) -> bool {
         let used = self.messages.len() + self.in_progress + others;
         !lab.config.is_growing() && used >= lab.config.capacity
+    }
+
+    /// So many messages an operation of many moves by one step, if nobody else acts.
+    pub fn stride(&self, lab: &Lab, op: Op) -> u64 {
+        let Lab { config, segment, .. } = lab;
+        let slots = segment.slots();
+        let until_end = |ticket| if config.is_growing() { slots - ticket % slots } else { slots };
+        let used = self.messages.len() + self.in_progress;
+        let most = match op.effect() {
+            Effect::Put if config.is_growing() => until_end(self.tail),
+            Effect::Put => config.claim_max(slots).min((config.capacity - used) as u64),
+            _ => until_end(self.tail - used as u64).min(self.messages.len() as u64),
+        };
+        let is_plain = self.is_quiet && self.in_progress == 0;
+        most.min(if is_plain { RUN as u64 } else { 1 })
     }
 
     /// Participants that live all the time and stay.
@@ -157,6 +176,7 @@ fn before(lab: &Lab, state: State) -> Before {
         State::Pooled if !is_growing => (0, half),
         State::Pooled => return Before { turns: 0, together: SEGMENTS * slots, left: half },
         State::Punching => return Before { turns: 0, together: SEGMENTS * slots + 1, left: 2 },
+        State::Verge => (slots - 2 - half, half),
         State::Brim => (slots - half, half),
         State::Edge => (slots, 0),
         State::Across => (slots - 1, 2),

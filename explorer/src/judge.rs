@@ -1,8 +1,10 @@
 //! The verdict: every message once, whole, in order, and every answer true.
 
+use std::ops::Range;
+
 use anyhow::{Result, bail, ensure};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Ids};
 use crate::message::SURVIVORS;
 use crate::op::{Effect, Op};
 
@@ -22,10 +24,33 @@ pub enum Fate {
 pub struct Actor {
     /// The operation.
     pub op: Op,
-    /// The message, if it puts one.
+    /// The message, if it puts one; the first, if several.
     pub message: u64,
     /// How it ended.
     pub fate: Fate,
+}
+
+impl Actor {
+    /// What it may have put: of a killed one, any first part of this.
+    fn put(&self) -> Range<u64> {
+        let all = self.op.puts(self.message);
+        match self.fate {
+            Fate::Killed | Fate::Ended(Answer::Done) | Fate::Resumed(Answer::Done) => all,
+            Fate::Ended(Answer::Partly(count)) | Fate::Resumed(Answer::Partly(count)) => {
+                all.start..all.start + count
+            }
+            Fate::Ended(_) | Fate::Resumed(_) => all.start..all.start,
+        }
+    }
+
+    /// What it says it got.
+    fn got(&self) -> impl Iterator<Item = u64> {
+        let ids = match self.fate {
+            Fate::Ended(Answer::Got(ids)) | Fate::Resumed(Answer::Got(ids)) => Some(ids),
+            _ => None,
+        };
+        ids.into_iter().flat_map(Ids::iter)
+    }
 }
 
 /// What happened in one experiment.
@@ -83,11 +108,12 @@ impl Story {
         for Actor { op, fate, .. } in &self.actors {
             let (Fate::Ended(answer) | Fate::Resumed(answer)) = *fate else { continue };
             match (op.effect(), answer) {
-                (Effect::Get, Answer::Got(_)) | (Effect::Put | Effect::None, Answer::Done) => {}
-                (Effect::Put, Answer::Refused) => {
+                (Effect::Put | Effect::None, Answer::Done) => {}
+                (Effect::Get, Answer::Got(ids)) if ids.iter().count() == op.gets() => {}
+                (Effect::Put, Answer::Refused | Answer::Partly(_)) => {
                     ensure!(self.was_full, "{op} said Full, and the queue never was");
                 }
-                (Effect::Get, Answer::Refused) => {
+                (Effect::Get, Answer::Refused | Answer::Got(_)) => {
                     ensure!(self.was_empty, "{op} said Empty, and the queue never was");
                 }
                 _ => bail!("{op} answered {answer:?}"),
@@ -96,31 +122,30 @@ impl Story {
         Ok(())
     }
 
-    /// What victims got.
-    fn got(&self) -> impl Iterator<Item = u64> {
-        self.actors.iter().filter_map(|actor| match actor.fate {
-            Fate::Ended(Answer::Got(id)) | Fate::Resumed(Answer::Got(id)) => Some(id),
-            _ => None,
-        })
+    /// What anybody got.
+    fn got(&self) -> Vec<u64> {
+        let victims = self.actors.iter().flat_map(Actor::got);
+        self.popped.iter().copied().chain(victims).collect()
     }
 
-    /// May the message of this put be there? Must it?
-    fn of_put(actor: &Actor) -> Option<bool> {
-        match actor.fate {
-            _ if actor.op.effect() != Effect::Put => None,
-            Fate::Killed => Some(false),
-            Fate::Ended(answer) | Fate::Resumed(answer) => (answer == Answer::Done).then_some(true),
+    /// What a victim certainly put: what it says; of a killed one, the last that somebody got, and all
+    /// before it.
+    fn certain(&self, actor: &Actor) -> Range<u64> {
+        let put = actor.put();
+        if actor.fate != Fate::Killed {
+            return put;
         }
+        let last = put.clone().rev().find(|id| self.got().contains(id));
+        put.start..last.map_or(put.start, |last| last + 1)
     }
 
     fn judge_once(&self) -> Result<()> {
-        let mut all: Vec<u64> = self.popped.iter().copied().chain(self.got()).collect();
+        let mut all = self.got();
         all.sort_unstable();
         if let Some(twice) = all.windows(2).find(|pair| pair[0] == pair[1]) {
             bail!("message {} was got twice", twice[0]);
         }
-        let puts = self.actors.iter().filter(|actor| Self::of_put(actor).is_some());
-        let puts: Vec<u64> = puts.map(|actor| actor.message).collect();
+        let puts: Vec<u64> = self.actors.iter().flat_map(Actor::put).collect();
         let known =
             |id: &u64| [&self.messages, &self.pushed, &puts].iter().any(|of| of.contains(id));
         if let Some(strange) = all.iter().find(|id| !known(id)) {
@@ -129,48 +154,64 @@ impl Story {
         Ok(())
     }
 
-    /// A killed get may take one message with it: the oldest that was there.
+    /// A killed get may take as many messages with it as it asked for: the oldest that were there.
     fn judge_losses(&self) -> Result<()> {
-        let certain = self.actors.iter().filter(|actor| Self::of_put(actor) == Some(true));
-        let certain = certain.map(|actor| actor.message);
-        let got: Vec<u64> = self.popped.iter().copied().chain(self.got()).collect();
+        let certain = self.actors.iter().flat_map(|actor| self.certain(actor));
+        let got = self.got();
         let all = self.messages.iter().chain(&self.pushed).copied().chain(certain);
         let lost: Vec<u64> = all.filter(|id| !got.contains(id)).collect();
-        let killed =
-            |actor: &&Actor| actor.fate == Fate::Killed && actor.op.effect() == Effect::Get;
-        let allowed = self.actors.iter().filter(killed).count();
+        let killed = self.actors.iter().filter(|actor| actor.fate == Fate::Killed);
+        let allowed = killed.map(|actor| actor.op.gets()).sum();
         ensure!(lost.len() <= allowed, "messages {lost:?} are lost");
         let left: Vec<u64> =
             self.popped.iter().copied().filter(|id| self.messages.contains(id)).collect();
         ensure!(self.messages.ends_with(&left), "{left:?} is not the end of {:?}", self.messages);
-        let taken = &self.messages[..self.messages.len() - left.len()];
-        let by_the_dead = lost.iter().all(|id| taken.contains(id));
+        let by_the_dead = lost.iter().all(|&id| self.was_oldest(id));
         ensure!(by_the_dead, "{lost:?} are lost, which no killed get can have taken");
         Ok(())
     }
 
-    /// What was there, then what the survivor put.
+    /// May it have been the oldest, before the survivor got any?
+    fn was_oldest(&self, id: u64) -> bool {
+        let actor = self.actors.iter().find(|actor| actor.put().contains(&id));
+        let older: Vec<u64> = match (self.messages.iter().position(|&it| it == id), actor) {
+            (Some(at), _) => self.messages[..at].to_vec(),
+            (None, Some(actor)) => {
+                self.messages.iter().copied().chain(actor.put().start..id).collect()
+            }
+            (None, None) => return false,
+        };
+        !older.iter().any(|id| self.popped.contains(id))
+    }
+
+    /// What was there, then what the survivor put; and each victim's messages as it put them.
     fn judge_order(&self) -> Result<()> {
-        let order: Vec<u64> = self.messages.iter().chain(&self.pushed).copied().collect();
-        let places = self.popped.iter().filter_map(|id| order.iter().position(|it| it == id));
-        ensure!(places.is_sorted(), "messages were got in the order {:?}", self.popped);
+        let order = self.messages.iter().chain(&self.pushed).copied().collect();
+        let puts = self.actors.iter().map(|actor| actor.put().collect());
+        let orders: Vec<Vec<u64>> = [order].into_iter().chain(puts).collect();
+        let victims = self.actors.iter().map(|actor| actor.got().collect());
+        for got in [self.popped.clone()].into_iter().chain(victims) {
+            for order in &orders {
+                let places = got.iter().filter_map(|id| order.iter().position(|it| it == id));
+                ensure!(places.is_sorted(), "messages were got in the order {got:?}");
+            }
+        }
         Ok(())
     }
 
     /// A victim's message comes behind all that was there, and before all that the survivor put;
     /// or, if it was put after the victim was resumed, behind that.
     fn judge_place(&self, actor: &Actor) -> Result<()> {
-        let Some(at) = self.popped.iter().position(|&id| id == actor.message) else {
-            return Ok(());
-        };
-        let (before, after) = (&self.popped[..at], &self.popped[at + 1..]);
-        let old = after.iter().any(|id| self.messages.contains(id));
-        ensure!(!old, "message {} came before older ones", actor.message);
-        let resumed_at = self.resumed_at.unwrap_or(SURVIVORS);
-        let first = !before.iter().any(|id| self.pushed.contains(id));
-        let earlier = |id: &u64| self.pushed.contains(id) && *id <= resumed_at;
-        let behind = matches!(actor.fate, Fate::Resumed(_)) && !after.iter().any(earlier);
-        ensure!(first || behind, "message {} is out of place in {:?}", actor.message, self.popped);
+        for (at, id) in self.popped.iter().enumerate().filter(|(_, id)| actor.put().contains(id)) {
+            let (before, after) = (&self.popped[..at], &self.popped[at + 1..]);
+            let old = after.iter().any(|id| self.messages.contains(id));
+            ensure!(!old, "message {id} came before older ones");
+            let resumed_at = self.resumed_at.unwrap_or(SURVIVORS);
+            let first = !before.iter().any(|id| self.pushed.contains(id));
+            let earlier = |id: &u64| self.pushed.contains(id) && *id <= resumed_at;
+            let behind = matches!(actor.fate, Fate::Resumed(_)) && !after.iter().any(earlier);
+            ensure!(first || behind, "message {id} is out of place in {:?}", self.popped);
+        }
         Ok(())
     }
 }
@@ -232,7 +273,7 @@ mod tests {
     fn a_doubled_message_is_accused() {
         assert_eq!(accused(&story(&[1], &[1, 1])), "message 1 was got twice");
         let mut twice = story(&[1], &[1]);
-        twice.add(Op::TryPop, 0, Fate::Resumed(Answer::Got(1)));
+        twice.add(Op::TryPop, 0, Fate::Resumed(Answer::Got(1.into())));
         assert_eq!(accused(&twice), "message 1 was got twice");
         let mut refused = story(&[], &[101]);
         refused.was_full = true;
@@ -268,12 +309,98 @@ mod tests {
     }
 
     #[test]
+    fn a_killed_run_leaves_its_first_messages() {
+        let killed = |popped: &[u64]| {
+            let mut story = story(&[1], popped);
+            story.add(Op::TryPushMany, 101, Fate::Killed);
+            story
+        };
+        for popped in [&[1, 1001][..], &[1, 101, 1001], &[1, 101, 102, 103, 1001]] {
+            killed(popped).judge().unwrap();
+        }
+        assert_eq!(accused(&killed(&[1, 102])), "messages [101] are lost");
+        assert_eq!(accused(&killed(&[1, 101, 103])), "messages [102] are lost");
+        assert!(accused(&killed(&[1, 102, 101])).contains("in the order"));
+        assert!(accused(&killed(&[1, 104])).contains("nobody put it"));
+        assert!(accused(&killed(&[1, 101, 1001, 102])).contains("out of place"));
+    }
+
+    #[test]
+    fn a_run_is_there_as_far_as_it_says() {
+        let ended = |answer, popped: &[u64]| {
+            let mut story = story(&[1], popped);
+            story.was_full = true;
+            story.add(Op::TryPushMany, 101, Fate::Ended(answer));
+            story
+        };
+        ended(Answer::Done, &[1, 101, 102, 103, 1001]).judge().unwrap();
+        ended(Answer::Partly(2), &[1, 101, 102, 1001]).judge().unwrap();
+        assert_eq!(accused(&ended(Answer::Done, &[1, 101, 102])), "messages [103] are lost");
+        assert_eq!(accused(&ended(Answer::Partly(2), &[1, 101])), "messages [102] are lost");
+        let more = ended(Answer::Partly(2), &[1, 101, 102, 103]);
+        assert!(accused(&more).contains("nobody put it"));
+        let mut never_full = ended(Answer::Partly(2), &[1, 101, 102]);
+        never_full.was_full = false;
+        assert!(accused(&never_full).contains("said Full"));
+    }
+
+    #[test]
+    fn the_rest_of_a_resumed_run_lands_behind() {
+        let resumed = |popped: &[u64]| {
+            let mut story = story(&[1], popped);
+            story.resumed_at = Some(1002);
+            story.add(Op::TryPushMany, 101, Fate::Resumed(Answer::Done));
+            story.judge()
+        };
+        resumed(&[1, 101, 102, 103, 1001, 1002]).unwrap();
+        resumed(&[1, 101, 1001, 1002, 102, 103]).unwrap();
+        resumed(&[1, 1001, 1002, 101, 102, 103]).unwrap();
+        resumed(&[1, 102, 1001, 1002, 101, 103]).unwrap_err();
+        resumed(&[1, 101, 1001, 102, 1002, 103]).unwrap_err();
+    }
+
+    #[test]
+    fn a_killed_get_of_many_takes_the_oldest() {
+        let killed = |popped: &[u64]| {
+            let mut story = story(&[1, 2, 3, 4, 5], popped);
+            story.add(Op::TryPopMany, 0, Fate::Killed);
+            story
+        };
+        for popped in [&[1, 2, 3, 4, 5, 1001][..], &[3, 4, 5], &[4, 5, 1001]] {
+            killed(popped).judge().unwrap();
+        }
+        assert_eq!(accused(&killed(&[5])), "messages [1, 2, 3, 4] are lost");
+        assert!(accused(&killed(&[1, 3, 4, 5])).contains("is not the end of"));
+        // Of a killed run, too.
+        let mut both = story(&[], &[102, 103]);
+        both.add(Op::TryPushMany, 101, Fate::Killed);
+        both.add(Op::TryPop, 0, Fate::Killed);
+        both.judge().unwrap();
+        both.popped = vec![101, 103];
+        assert!(accused(&both).contains("no killed get can have taken"));
+    }
+
+    #[test]
+    fn a_get_of_many_says_what_it_got_in_order() {
+        let ended = |ids: &[u64], popped: &[u64]| {
+            let mut story = story(&[1, 2, 3, 4], popped);
+            let got = Answer::Got(ids.iter().copied().collect());
+            story.add(Op::TryPopMany, 0, Fate::Ended(got));
+            story
+        };
+        ended(&[1, 2, 3], &[4]).judge().unwrap();
+        assert!(accused(&ended(&[1, 2], &[3, 4])).contains("said Empty"));
+        assert!(accused(&ended(&[2, 1, 3], &[4])).contains("in the order"));
+        assert_eq!(accused(&ended(&[1, 2, 3], &[])), "messages [4] are lost");
+    }
+
+    #[test]
     fn untrue_answers_are_accused() {
         for (op, answer) in [
             (Op::TryPop, Answer::Refused),
             (Op::TryPush, Answer::Refused),
             (Op::TryPop, Answer::Torn),
-            (Op::TryPop, Answer::Got(5)),
+            (Op::TryPop, Answer::Got(5.into())),
             (Op::Recover, Answer::Refused),
         ] {
             let mut story = story(&[1], &[1]);

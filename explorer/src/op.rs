@@ -1,6 +1,7 @@
 //! The operations under test.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use anyhow::{Result, bail};
@@ -38,21 +39,28 @@ pub enum Op {
     PopOn,
     /// By a producer that has just put its message.
     DetachOpen,
+    /// Of [`RUN`] messages.
+    TryPushMany,
+    /// Of up to [`RUN`] messages; in a growing queue by who has looked at the first before.
+    TryPopMany,
 }
+
+/// So many messages at once.
+pub const RUN: usize = 3;
 
 /// What an operation may do to the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Puts one.
+    /// Puts one, or a run.
     Put,
-    /// Gets one.
+    /// Gets one, or a run.
     Get,
     /// Neither.
     None,
 }
 
 /// All of them, in the order of `--list`.
-pub const OPS: [Op; 18] = [
+pub const OPS: [Op; 20] = [
     Op::TryPush,
     Op::TryPop,
     Op::Push,
@@ -71,6 +79,8 @@ pub const OPS: [Op; 18] = [
     Op::PushOver,
     Op::PopOn,
     Op::DetachOpen,
+    Op::TryPushMany,
+    Op::TryPopMany,
 ];
 
 impl Op {
@@ -95,18 +105,39 @@ impl Op {
             Self::PushOver => "push_over",
             Self::PopOn => "pop_on",
             Self::DetachOpen => "detach_open",
+            Self::TryPushMany => "try_push_many",
+            Self::TryPopMany => "try_pop_many",
         }
     }
 
     /// What it may do to the messages.
     pub fn effect(self) -> Effect {
         match self {
-            Self::TryPush | Self::Push | Self::PushTimeout => Effect::Put,
+            Self::TryPush | Self::Push | Self::PushTimeout | Self::TryPushMany => Effect::Put,
             Self::Commit | Self::PushAgain | Self::PushOver | Self::DetachOpen => Effect::Put,
             Self::TryPop | Self::Pop | Self::PopTimeout => Effect::Get,
-            Self::TryPopRef | Self::PopOn => Effect::Get,
+            Self::TryPopRef | Self::PopOn | Self::TryPopMany => Effect::Get,
             _ => Effect::None,
         }
+    }
+
+    /// Several messages at once?
+    pub fn is_of_many(self) -> bool {
+        matches!(self, Self::TryPushMany | Self::TryPopMany)
+    }
+
+    fn most(self, effect: Effect) -> usize {
+        if self.effect() == effect { if self.is_of_many() { RUN } else { 1 } } else { 0 }
+    }
+
+    /// What it puts if its first message is that one.
+    pub fn puts(self, first: u64) -> Range<u64> {
+        first..first + self.most(Effect::Put) as u64
+    }
+
+    /// So many messages it asks for.
+    pub fn gets(self) -> usize {
+        self.most(Effect::Get)
     }
 
     /// Does it use the producers' side?
@@ -132,8 +163,8 @@ impl Op {
 
     /// Is it so long that only instructions that touch the segment are points?
     ///
-    /// Long is what spins, yields and reads `/proc`: thousands of instructions between two that
-    /// anybody else could notice.
+    /// Long is what spins, yields, reads `/proc`, or clears a buffer first: thousands of instructions
+    /// between two that anybody else could notice.
     pub fn is_long(self) -> bool {
         !matches!(
             self,
@@ -147,13 +178,15 @@ impl Op {
                 | Self::PushAgain
                 | Self::PopOn
                 | Self::DetachOpen
+                | Self::TryPushMany
         )
     }
 
     /// May it need new memory in that state? Then it looks how much the machine has, which is long.
     pub fn reserves(self, config: &Config, state: State) -> bool {
         // The next put is of a new segment.
-        let is_first = matches!(state, State::Empty | State::Brim | State::Edge | State::Dead);
+        let is_first =
+            matches!(state, State::Empty | State::Verge | State::Brim | State::Edge | State::Dead);
         let puts = self.effect() == Effect::Put || self == Self::Abandon;
         config.has_blocks()
             && puts

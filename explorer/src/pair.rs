@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use crate::image::Image;
 use crate::judge::Fate;
 use crate::lab::{A, B, Lab};
-use crate::op::{Effect, Op};
+use crate::op::Op;
 use crate::peer::{Access, Peer};
 use crate::single::MESSAGES;
 use crate::tracee::{Goal, Reached, Tracee};
@@ -45,13 +45,14 @@ pub fn freeze(lab: &Lab, image: &Image, ops: [Op; 2], goals: [Goal; 2]) -> Resul
     let Stopped { victims, reached } = stop(lab, image, ops, goals)?;
     let mut peer = Peer::new(lab, image);
     let access = Access::beside(lab, &ops);
-    let puts = ops.iter().filter(|op| op.effect() == Effect::Put).count();
+    let puts: usize = ops.iter().map(|op| op.puts(0).count()).sum();
+    let gets: usize = ops.iter().map(|op| op.gets()).sum();
     peer.survive(access).context("beside the stopped")?;
     peer.leave_some(access)?;
     peer.story.resume();
     // What one of them may have met, if the survivor could not bring it about.
     peer.story.was_full |= image.is_full(lab, puts.saturating_sub(1)) || access.push;
-    peer.story.was_empty |= image.messages.len() <= ops.len() - puts;
+    peer.story.was_empty |= image.messages.len() < gets;
     for (who, mut victim) in victims.into_iter().enumerate() {
         if reached[who] != Reached::End {
             victim.finish(ops[who], || Ok(())).context("resumed")?;

@@ -1,6 +1,6 @@
 //! What is run: which operations in which states of which queues.
 
-use crate::config::{CONFIGS, Config};
+use crate::config::{CONFIGS, Config, RUNS};
 use crate::op::{Effect, Op};
 use crate::seed::{Kind, Unit};
 use crate::sleeper::sleeper_for;
@@ -8,6 +8,9 @@ use crate::state::{STATES, State};
 
 /// Operations that every queue is about; also the pairs' and schedules'.
 const CORE: [Op; 2] = [Op::TryPush, Op::TryPop];
+
+/// The same for several messages.
+const MANY: [Op; 2] = [Op::TryPushMany, Op::TryPopMany];
 
 /// How much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +46,13 @@ fn is_possible(unit: &Unit) -> bool {
 
 fn full(config: &'static Config, state: State) -> Vec<Unit> {
     let singles = Series { config, state };
-    let mut units = Vec::new();
+    let mut units = of_many(&singles);
+    if config.name == RUNS {
+        return units;
+    }
     if config.has_blocks() {
-        return with_blocks(&singles);
+        units.extend(with_blocks(&singles));
+        return units;
     }
     for op in crate::op::OPS.into_iter().filter(|&op| matters(op, state)) {
         units.extend([Kind::Kill, Kind::Freeze].map(|kind| singles.one(kind, op, op.is_long())));
@@ -128,6 +135,13 @@ fn quick(config: &'static Config, state: State) -> Vec<Unit> {
         }
         ("many-many", State::Dead) => each(&[Op::Recover]),
         ("many-many" | "one-one", State::Graves) => each(&[Op::AttachProducer]),
+        (RUNS, State::Half) => {
+            let mut units = each(&MANY);
+            units.push(series.two(Kind::Schedule, Op::TryPushMany, Op::TryPop));
+            units
+        }
+        (RUNS, State::Empty) => each(&[Op::TryPushMany]),
+        ("growing", State::Verge) => each(&[Op::TryPushMany]),
         ("many-many", State::High) | ("one-one" | "many-many-1", State::Half) => each(&CORE),
         ("by-reference", State::Empty) => each(&[Op::PushAgain]),
         ("by-reference", State::Pooled) => {
@@ -137,6 +151,48 @@ fn quick(config: &'static Config, state: State) -> Vec<Unit> {
         ("growing", State::Across) => each(&[Op::PopOn]),
         _ => Vec::new(),
     }
+}
+
+/// Several messages at once, where that is more than one by one.
+fn of_many(series: &Series) -> Vec<Unit> {
+    let Series { config, state } = *series;
+    let matters = |op: &Op| match (op, config.name, state) {
+        (.., State::Graves | State::Pooled) => false,
+        (Op::TryPushMany, RUNS | "one-one-3" | "growing" | "growing-one", _) => {
+            !matches!(state, State::Across | State::Punching)
+        }
+        (Op::TryPopMany, RUNS | "one-one-3" | "growing" | "growing-one", _) => {
+            !matches!(state, State::Verge | State::Brim)
+        }
+        (Op::TryPopMany, "many-one", _) => matches!(state, State::Full | State::Stalled),
+        _ => false,
+    };
+    let mut units = Vec::new();
+    for op in MANY.into_iter().filter(matters) {
+        let touching = op.is_long() || op.reserves(config, state);
+        units.extend([Kind::Kill, Kind::Freeze].map(|kind| series.one(kind, op, touching)));
+        units.push(series.one(Kind::Beside, op, true));
+        if op.is_long() && (config.name, state) == (RUNS, State::Half) {
+            units.extend([Kind::Kill, Kind::Freeze].map(|kind| series.one(kind, op, false)));
+        }
+    }
+    let pairs: &[[Op; 2]] = match (config.name, state) {
+        (RUNS, State::Half) => &[
+            [Op::TryPushMany, Op::TryPop],
+            [Op::TryPushMany, Op::TryPushMany],
+            [Op::TryPopMany, Op::TryPop],
+            [Op::TryPopMany, Op::TryPopMany],
+        ],
+        // Where the get finds the run at the head, and passes over.
+        (RUNS, State::Empty) => &[[Op::TryPushMany, Op::TryPop], [Op::TryPushMany, Op::TryPopMany]],
+        ("growing", State::Verge) => &[[Op::TryPushMany, Op::TryPush]],
+        ("growing", State::Edge) => &[[Op::TryPushMany, Op::TryPop]],
+        _ => &[],
+    };
+    for kind in [Kind::KillPair, Kind::FreezePair, Kind::Schedule] {
+        units.extend(pairs.iter().map(|&[op, other]| series.two(kind, op, other)));
+    }
+    units
 }
 
 /// Of queues with blocks of memory.
@@ -188,6 +244,8 @@ fn matters_with_blocks(op: Op, config: &Config, state: State) -> bool {
 /// Does the state make a difference to the operation that no other state makes?
 fn matters(op: Op, state: State) -> bool {
     match op {
+        // For several messages.
+        _ if state == State::Verge => false,
         // Only who attaches meets them.
         _ if state == State::Graves => matches!(op, Op::AttachProducer | Op::AttachConsumer),
         Op::TryPush | Op::TryPop => true,
@@ -200,7 +258,7 @@ fn matters(op: Op, state: State) -> bool {
         Op::AttachProducer | Op::AttachConsumer | Op::DetachProducer | Op::DetachConsumer => {
             matches!(state, State::Empty | State::Half | State::Resting | State::Dead)
         }
-        // Of queues with blocks only.
+        // Of queues with blocks only, or of many messages.
         _ => false,
     }
 }

@@ -9,7 +9,7 @@ use crate::answer::Answer;
 use crate::config::Config;
 use crate::image::Image;
 use crate::lab::{A, B, Lab};
-use crate::op::{Effect, Op};
+use crate::op::{Effect, Op, RUN};
 use crate::peer::{Access, Peer};
 use crate::single::MESSAGES;
 use crate::tracee::{Goal, Reached};
@@ -34,14 +34,16 @@ pub fn run(lab: &Lab, image: &Image, ops: [Op; 2], goals: [Goal; 2]) -> Result<[
     peer.drain(&mut lab.queue.consumer()?).context("after both")?;
     let left = std::mem::take(&mut peer.story.popped);
     // Nothing before the first touch, nothing after the last: then one came before the other.
-    let orders: &[[usize; 2]] = match (first, second, goals[A], goals[B]) {
-        (Reached::End, ..) => &[[A, B]],
-        (_, Reached::End, Goal::Touch(0), _) => &[[B, A]],
-        (.., Goal::Touch(0)) => &[[A, B]],
-        _ => &[[A, B], [B, A]],
+    let earlier = match (first, second, goals[A], goals[B]) {
+        (Reached::End, ..) => Some(A),
+        (_, Reached::End, Goal::Touch(0), _) => Some(B),
+        (.., Goal::Touch(0)) => Some(A),
+        _ => None,
     };
-    let happened = Happened { lab, image, ops, answers };
-    if !orders.iter().any(|&order| happened.explains(order, &left)) {
+    let seen = [A, B].map(|who| seen(ops[who], MESSAGES[who], answers[who]));
+    let [Some(a), Some(b)] = &seen else { bail!("{ops:?} answered {answers:?}") };
+    let queue = image.messages.iter().copied().collect();
+    if !(Happened { lab, image, earlier, left: &left }).explains(queue, [a, b]) {
         bail!("{} said {:?}, {} said {:?}, left {left:?}", ops[A], answers[A], ops[B], answers[B]);
     }
     peer.story.messages.clear();
@@ -51,34 +53,90 @@ pub fn run(lab: &Lab, image: &Image, ops: [Op; 2], goals: [Goal; 2]) -> Result<[
     Ok([first, second])
 }
 
+/// What a queue did at one moment.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Put(u64),
+    Full,
+    Got(u64),
+    Empty,
+}
+
+/// What an operation with that answer saw the queue do: a run is one message after the other. `None`:
+/// no such operation answers so.
+fn seen(op: Op, message: u64, answer: Answer) -> Option<Vec<Step>> {
+    let puts = |count| op.puts(message).take(count).map(Step::Put);
+    Some(match (op.effect(), answer) {
+        (Effect::Put, Answer::Done) => puts(RUN).collect(),
+        (Effect::Put, Answer::Partly(count)) => puts(count as usize).chain([Step::Full]).collect(),
+        (Effect::Put, Answer::Refused) => vec![Step::Full],
+        (Effect::Get, Answer::Got(ids)) => {
+            let is_less = ids.iter().count() < op.gets();
+            ids.iter().map(Step::Got).chain(is_less.then_some(Step::Empty)).collect()
+        }
+        (Effect::Get, Answer::Refused) => vec![Step::Empty],
+        (Effect::None, Answer::Done) => Vec::new(),
+        _ => return None,
+    })
+}
+
 struct Happened<'a> {
     lab: &'a Lab,
     image: &'a Image,
-    ops: [Op; 2],
-    answers: [Answer; 2],
+    /// Whose steps all came before the other's, if anybody's.
+    earlier: Option<usize>,
+    left: &'a [u64],
 }
 
 impl Happened<'_> {
-    /// Would a queue to which the operations happened in that order answer so, and keep this?
-    fn explains(&self, order: [usize; 2], left: &[u64]) -> bool {
-        let mut queue: VecDeque<u64> = self.image.messages.iter().copied().collect();
-        order.into_iter().all(|who| self.step(&mut queue, who)) && queue == left
+    /// Is there an order of what is still to come, each one's steps as they are, in which a queue with
+    /// this in it does all that, and keeps what was left?
+    fn explains(&self, queue: VecDeque<u64>, rest: [&[Step]; 2]) -> bool {
+        if rest.iter().all(|steps| steps.is_empty()) {
+            return queue == self.left;
+        }
+        [A, B].into_iter().any(|who| {
+            let Some((&step, after)) = rest[who].split_first() else { return false };
+            let is_early = self.earlier.is_some_and(|it| it != who && !rest[it].is_empty());
+            let mut rest = rest;
+            rest[who] = after;
+            let queue = if is_early { None } else { self.step(queue.clone(), step) };
+            queue.is_some_and(|queue| self.explains(queue, rest))
+        })
     }
 
-    fn step(&self, queue: &mut VecDeque<u64>, who: usize) -> bool {
+    /// The queue after it; none if that cannot be.
+    fn step(&self, mut queue: VecDeque<u64>, step: Step) -> Option<VecDeque<u64>> {
         let Config { capacity, .. } = *self.lab.config;
         let capacity = if self.lab.config.is_growing() { usize::MAX } else { capacity };
-        match (self.ops[who].effect(), self.answers[who]) {
-            (Effect::Put, Answer::Done) => {
-                queue.push_back(MESSAGES[who]);
+        let is_so = match step {
+            Step::Put(id) => {
+                queue.push_back(id);
                 queue.len() <= capacity
             }
             // The put that an image left in progress counts, until it is passed over.
-            (Effect::Put, Answer::Refused) => queue.len() + self.image.in_progress >= capacity,
-            (Effect::Get, Answer::Got(id)) => queue.pop_front() == Some(id),
-            (Effect::Get, Answer::Refused) => queue.is_empty(),
-            (Effect::None, Answer::Done) => true,
-            _ => false,
-        }
+            Step::Full => queue.len() + self.image.in_progress >= capacity,
+            Step::Got(id) => queue.pop_front() == Some(id),
+            Step::Empty => queue.is_empty(),
+        };
+        is_so.then_some(queue)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Answer, Op, Step, seen};
+
+    #[test]
+    fn an_operation_of_many_is_one_message_after_the_other() {
+        let steps = |op, answer| format!("{:?}", seen(op, 101, answer).unwrap());
+        assert_eq!(steps(Op::TryPush, Answer::Done), "[Put(101)]");
+        assert_eq!(steps(Op::TryPushMany, Answer::Done), "[Put(101), Put(102), Put(103)]");
+        assert_eq!(steps(Op::TryPushMany, Answer::Partly(1)), "[Put(101), Full]");
+        assert_eq!(steps(Op::TryPop, Answer::Got(7.into())), "[Got(7)]");
+        assert_eq!(steps(Op::TryPopMany, Answer::Got(7.into())), "[Got(7), Empty]");
+        assert_eq!(steps(Op::TryPopMany, Answer::Refused), "[Empty]");
+        assert!(seen(Op::TryPop, 101, Answer::Done).is_none());
+        assert!(matches!(seen(Op::TryPushMany, 5, Answer::Refused).unwrap()[..], [Step::Full]));
     }
 }

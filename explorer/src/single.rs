@@ -11,8 +11,8 @@ use crate::op::{Effect, Op};
 use crate::peer::{Access, Peer};
 use crate::tracee::{Goal, Reached};
 
-/// The victims' messages.
-pub const MESSAGES: [u64; 2] = [101, 102];
+/// The victims' messages; the first ones, if they put several.
+pub const MESSAGES: [u64; 2] = [101, 106];
 
 /// Kills it there. Everybody else's messages must be whole, and nothing of it must be left.
 pub fn kill(lab: &Lab, image: &Image, op: Op, goal: Goal) -> Result<Reached> {
@@ -62,10 +62,10 @@ fn stop(
     let reached = victim.advance(goal, || peer.wake_early(op))?;
     victim.freeze()?;
     let access = Access::beside(lab, &[op]);
-    // What the other one meets, the victim's operation may be a part of.
-    let own = |effect| usize::from(longest.is_some() && op.effect() == effect);
-    peer.story.was_full = image.is_full(lab, own(Effect::Put));
-    peer.story.was_empty = peer.story.messages.len() <= own(Effect::Get);
+    // What one of them meets, the victim's operation may be a part of, but for one message.
+    let own = |most: usize| (most + usize::from(longest.is_some())).saturating_sub(1);
+    peer.story.was_full = image.is_full(lab, own(op.puts(0).count()));
+    peer.story.was_empty = peer.story.messages.len() <= own(op.gets());
     if let Some(longest) = longest {
         measure(lab, &mut peer, access, longest).context("beside the stopped")?;
     }
@@ -94,6 +94,26 @@ pub fn alone(lab: &Lab, image: &Image, longest: &Longest) -> Result<()> {
     peer.survive(Access::ALL)?;
     peer.find_whole()?;
     peer.story.judge()
+}
+
+/// An operation of many is one: it moves so many messages by one step as it should.
+pub fn check_stride(lab: &Lab, image: &Image, op: Op) -> Result<()> {
+    image.restore(lab)?;
+    let mut victim = lab.start(A, op, MESSAGES[A])?;
+    let is_put = op.effect() == Effect::Put;
+    let position = || if is_put { lab.segment.tail() } else { lab.segment.head() };
+    let (mut most, mut touch, mut reached) = (0, 0, Reached::Point);
+    while reached != Reached::End {
+        let before = position();
+        touch += 1;
+        reached = victim.advance(Goal::Touch(touch), || Ok(()))?;
+        most = most.max(position() - before);
+    }
+    victim.leave()?;
+    lab.keep(A, victim);
+    let wanted = image.stride(lab, op);
+    ensure!(most == wanted, "{op} moves {most} messages by one step, not {wanted}");
+    Ok(())
 }
 
 /// Steps a put and then a get of victim B to their ends.

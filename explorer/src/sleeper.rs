@@ -49,7 +49,7 @@ pub fn kill(lab: &Lab, image: &Image, op: Op, goal: Goal) -> Result<Reached> {
     })?;
     let answer = sleeper.leave()?;
     lab.keep(B, sleeper);
-    if woken_again && answer == Answer::Got(MESSAGES[A]) {
+    if woken_again && answer == Answer::Got(MESSAGES[A].into()) {
         bail!("{other} slept again beside a message");
     }
     if woken_again && op.effect() == Effect::Get && peer.story.popped != image.messages[..1] {

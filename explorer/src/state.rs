@@ -31,6 +31,8 @@ pub enum State {
     Dead,
     /// Half, with every line, and every exclusive side, held by the dead.
     Graves,
+    /// Half, in a growing queue: two more puts, and the next is the first of another segment.
+    Verge,
     /// Half, in a growing queue: the next put is the first of a segment that nobody has installed.
     Brim,
     /// As brim, with nothing in the queue: the last segment is over, and nobody has noticed.
@@ -44,7 +46,7 @@ pub enum State {
 }
 
 /// All of them, in the order of `--list`.
-pub const STATES: [State; 15] = [
+pub const STATES: [State; 16] = [
     State::Empty,
     State::Half,
     State::Full,
@@ -55,6 +57,7 @@ pub const STATES: [State; 15] = [
     State::Burning,
     State::Dead,
     State::Graves,
+    State::Verge,
     State::Brim,
     State::Edge,
     State::Across,
@@ -76,6 +79,7 @@ impl State {
             Self::Burning => "burning",
             Self::Dead => "dead",
             Self::Graves => "graves",
+            Self::Verge => "verge",
             Self::Brim => "brim",
             Self::Edge => "edge",
             Self::Across => "across",
@@ -94,7 +98,8 @@ impl State {
     pub fn exists_in(self, config: &Config) -> bool {
         match self {
             Self::Full | Self::High | Self::Burning if config.is_growing() => false,
-            Self::Brim | Self::Edge | Self::Across | Self::Punching => config.is_growing(),
+            Self::Verge | Self::Brim | Self::Edge => config.is_growing(),
+            Self::Across | Self::Punching => config.is_growing(),
             Self::Pooled => config.is_growing() || config.is_by_reference(),
             _ => !self.has_stalled() || config.producers == Role::Many,
         }

@@ -58,7 +58,8 @@ pub struct Tracee {
     /// Points of this operation in the experiment before.
     path: Rc<RefCell<Path>>,
     may_sleep: bool,
-    /// A repeated string instruction is one point: what it copies is nobody else's yet.
+    /// Each repeated string instruction is one point: what it copies is nobody else's yet. Otherwise only
+    /// one that touches nothing shared is.
     leaps: bool,
     steps: u64,
     touches: u64,
@@ -74,7 +75,7 @@ impl Tracee {
         let fd = lab.queue.as_fd().context("an anonymous queue has a descriptor")?;
         // SAFETY: the tracer has one thread, so the child may do what any process may.
         let pid = match unsafe { fork() }.context("forking a victim")? {
-            ForkResult::Child => victim::live(fd, lab.config.message_max, slate),
+            ForkResult::Child => victim::live(fd, lab.config, slate),
             ForkResult::Parent { child } => child,
         };
         let code = Rc::clone(&lab.code);
@@ -126,14 +127,16 @@ impl Tracee {
                 return Ok(Reached::Point);
             }
             if self.steps > STEPS_MAX {
-                bail!("no end after {STEPS_MAX} instructions");
+                bail!("no end after {STEPS_MAX} instructions, at {}", self.place()?);
             }
             self.touches += u64::from(touching);
             self.steps += u64::from(next != Next::Trap);
             ptrace::step(self.pid, None)?;
             if next != Next::Sleeping {
                 self.await_trap()?;
-                self.leap(place)?;
+                if self.leaps || next == Next::Private {
+                    self.leap(place)?;
+                }
             } else if !self.await_trap_or_sleep()? {
                 self.asleep = true;
                 self.path.borrow_mut().note_sleep();
@@ -155,9 +158,6 @@ impl Tracee {
 
     /// Behind the string instruction at `place`, if it is in the middle of one.
     fn leap(&mut self, place: u64) -> Result<()> {
-        if !self.leaps {
-            return Ok(());
-        }
         let Some(behind) = self.code.borrow_mut().behind_string(self.pid, place)? else {
             return Ok(());
         };

@@ -1,6 +1,7 @@
 //! The child: attaches, and does one task after the other, each between two traps.
 
 use std::arch::asm;
+use std::hint::black_box;
 use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -9,8 +10,9 @@ use nix::sys::{prctl, ptrace, signal::Signal};
 use shmq_engine::{AttachError, Consumer, PopError, Producer, PushError, Queue};
 
 use crate::answer::Answer;
+use crate::config::Config;
 use crate::message::{FILLER, FILLERS, ROOM, fill, identify};
-use crate::op::Op;
+use crate::op::{Op, RUN};
 use crate::slate::Slate;
 
 /// Long enough to sleep at all, short enough to wait for.
@@ -31,7 +33,7 @@ fn trap() {
 }
 
 /// What the child does instead of returning.
-pub fn live(fd: BorrowedFd<'_>, message_max: usize, slate: &Slate) -> ! {
+pub fn live(fd: BorrowedFd<'_>, config: &Config, slate: &Slate) -> ! {
     // Unwinding further would run the rest of the tracer in the child.
     let lived = catch_unwind(AssertUnwindSafe(|| {
         if prctl::set_pdeathsig(Signal::SIGKILL).is_err() || ptrace::traceme().is_err() {
@@ -41,11 +43,12 @@ pub fn live(fd: BorrowedFd<'_>, message_max: usize, slate: &Slate) -> ! {
         else {
             return NOT_ATTACHED;
         };
+        let (message_max, is_growing) = (config.message_max, config.is_growing());
         loop {
             slate.count_gate();
             trap();
             let Some((op, id)) = slate.task() else { return 0 };
-            slate.reply(perform(&Task { queue: &queue, message_max, id }, op));
+            slate.reply(perform(&Task { queue: &queue, message_max, is_growing, id }, op));
         }
     }));
     let code = lived.unwrap_or(PANICKED);
@@ -56,6 +59,7 @@ pub fn live(fd: BorrowedFd<'_>, message_max: usize, slate: &Slate) -> ! {
 struct Task<'a> {
     queue: &'a Queue,
     message_max: usize,
+    is_growing: bool,
     id: u64,
 }
 
@@ -84,6 +88,8 @@ fn perform(task: &Task<'_>, op: Op) -> Answer {
         Op::PushOver => task.put_behind(3),
         Op::PopOn => task.get_on(),
         Op::DetachOpen => task.detach_open(),
+        Op::TryPushMany => task.put_many(),
+        Op::TryPopMany => task.get_many(),
     };
     done.unwrap_or_else(Answer::from)
 }
@@ -118,9 +124,13 @@ impl Task<'_> {
 
     fn judge(&self, got: Result<usize, PopError>, room: &[u8; ROOM]) -> Answer {
         match got {
-            Ok(len) => identify(&room[..len], self.message_max).map_or(Answer::Torn, Answer::Got),
+            Ok(len) => self.identify(&room[..len]),
             Err(error) => error.into(),
         }
+    }
+
+    fn identify(&self, message: &[u8]) -> Answer {
+        identify(message, self.message_max).map_or(Answer::Torn, |id| Answer::Got(id.into()))
     }
 
     fn abandon(&self) -> Result<Answer, AttachError> {
@@ -177,6 +187,50 @@ impl Task<'_> {
         let got = consumer.try_pop(&mut room);
         trap();
         Ok(self.judge(got, &room))
+    }
+
+    fn put_many(&self) -> Result<Answer, AttachError> {
+        let mut producer = self.queue.producer()?;
+        let mut rooms = [[0; ROOM]; RUN];
+        let ids = Op::TryPushMany.puts(self.id);
+        let filled = rooms.iter_mut().zip(ids).map(|(room, id)| fill(room, id, self.message_max));
+        let messages: Vec<&[u8]> = filled.collect();
+        trap();
+        let put = producer.try_push_many(&messages);
+        trap();
+        Ok(match put {
+            Ok(0) => Answer::Refused,
+            Ok(RUN) => Answer::Done,
+            Ok(count) => Answer::Partly(count as u64),
+            Err(error) => Err(error).into(),
+        })
+    }
+
+    fn get_many(&self) -> Result<Answer, AttachError> {
+        let mut consumer = self.queue.consumer()?;
+        if self.is_growing {
+            // A look at the head, so that it is in its segment: the first message there comes alone.
+            _ = consumer.try_pop(&mut []);
+        }
+        // The allocator joins what the tracer had freed, thousands of pieces: now, not in the operation.
+        drop(black_box(Vec::<u8>::with_capacity(ROOM)));
+        let mut rooms = [[0; ROOM]; RUN];
+        let mut lens = [0; RUN];
+        let mut left = rooms.iter_mut().zip(&mut lens);
+        trap();
+        let got = consumer.try_pop_many(RUN, |message| {
+            if let Some((room, len)) = left.next() {
+                room[..message.len()].copy_from_slice(message);
+                *len = message.len();
+            }
+        });
+        trap();
+        let messages = rooms.iter().zip(lens).map(|(room, len)| &room[..len]);
+        let ids = messages.map(|message| identify(message, self.message_max));
+        Ok(match got {
+            Ok(count) => ids.take(count).collect::<Option<_>>().map_or(Answer::Torn, Answer::Got),
+            Err(error) => error.into(),
+        })
     }
 
     fn detach_open(&self) -> Result<Answer, AttachError> {

@@ -26,6 +26,10 @@ fn one_experiment_of_each_kind_is_repeated() {
         "kill-pair/try_push+try_pop/half/many-many/5,4",
         "freeze-pair/try_push+try_push/resting/many-many-3/5,7",
         "schedule/try_pop+try_push/full/one-one/3,2",
+        "kill/try_push_many/half/many-many-12/200",
+        "freeze/try_pop_many/half/many-many-12/t12",
+        "freeze/try_push_many/verge/growing/t9",
+        "schedule/try_push_many+try_pop/empty/many-many-12/9,4",
     ] {
         let output = explorer(&["--replay", seed]);
         assert!(output.status.success(), "{seed}: {}", text(&output));
