@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use shmq_soak::check;
 use shmq_soak::history::Operation;
+use shmq_soak::{check, check_programs};
 
 use crate::cli::Plan;
 use crate::clock::Rate;
@@ -114,7 +114,10 @@ fn epoch(
     totals.latency.add(&outcome.gone, &history);
     history.extend(outcome.drained);
     gather::count(&history, &mut totals.counts);
-    let violations = check(&history, setting.capacity);
+    let mut violations = check(&history, setting.capacity);
+    if violations.is_empty() {
+        violations = check_programs(&history);
+    }
     totals.checking += start.elapsed();
     totals.stops += outcome.stops;
     totals.recoveries += outcome.recoveries;

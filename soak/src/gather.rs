@@ -28,6 +28,8 @@ pub(crate) struct Counts {
     pub(crate) killed_before: u64,
     pub(crate) killed_in_put: u64,
     pub(crate) killed_in_get: u64,
+    /// Calls to put or get several.
+    pub(crate) of_many: u64,
     /// Messages of killed puts that arrived.
     pub(crate) arrived: u64,
     /// Messages that went with a killed get.
@@ -39,8 +41,13 @@ pub(crate) fn history(gone: &[Gone], warp: Warp, counts: &mut Counts) -> Result<
     let mut history = Vec::new();
     for gone in gone {
         let before = history.len();
-        for entry in gone.log.entries() {
-            let mut operation = operation(gone, entry.context("reading a log")?)?;
+        let entries: Vec<Entry> =
+            gone.log.entries().collect::<Result<_, _>>().context("reading a log")?;
+        // No two calls of a process begin at the same time.
+        let calls = entries.chunk_by(|one, next| one.inv == next.inv);
+        counts.of_many += calls.filter(|call| call.len() > 1).count() as u64;
+        for entry in entries {
+            let Some(mut operation) = operation(gone, entry)? else { continue };
             operation.inv = operation.inv.saturating_sub(warp.ticks);
             operation.res = operation.res.saturating_add(warp.ticks);
             history.push(operation);
@@ -51,9 +58,11 @@ pub(crate) fn history(gone: &[Gone], warp: Warp, counts: &mut Counts) -> Result<
     Ok(history)
 }
 
-fn operation(gone: &Gone, entry: Entry) -> Result<Operation> {
+/// None: it was never tried.
+fn operation(gone: &Gone, entry: Entry) -> Result<Option<Operation>> {
     let Entry { call, inv, end } = entry;
     let (what, res) = match (call, end, gone.death) {
+        (_, Some((Return::Unasked, _)), _) => return Ok(None),
         (Call::Put(value), Some((Return::Done(None), res)), _) => (What::Put(value), res),
         (Call::Put(value), Some((Return::Refused, res)), _) => (What::Full(value), res),
         (Call::Get, Some((Return::Done(Some(value)), res)), _) => (What::Got(value), res),
@@ -65,26 +74,30 @@ fn operation(gone: &Gone, entry: Entry) -> Result<Operation> {
         (Call::Get, None, Some(death)) => (What::GetKilled, death.dead),
         _ => bail!("worker {} ended by itself with {entry:?} in its log", gone.number),
     };
-    Ok(Operation { process: gone.number, what, inv, res })
+    Ok(Some(Operation { process: gone.number, what, inv, res }))
 }
 
 /// Adds up a whole epoch.
 pub(crate) fn count(history: &[Operation], counts: &mut Counts) {
     let (mut killed_puts, mut got, mut put) = (HashSet::new(), 0, 0);
+    // A call that was killed may have been of several.
+    let (mut putters, mut getters) = (HashSet::new(), HashSet::new());
     for operation in history {
         counts.operations += 1;
         match operation.what {
             What::Put(_) => put += 1,
             What::Full(_) => counts.fulls += 1,
             What::PutKilled { value, .. } => {
-                counts.killed_in_put += 1;
+                putters.insert(operation.process);
                 killed_puts.insert(value);
             }
             What::Got(_) | What::Torn(_) => got += 1,
             What::Empty => counts.empties += 1,
-            What::GetKilled => counts.killed_in_get += 1,
+            What::GetKilled => _ = getters.insert(operation.process),
         }
     }
+    counts.killed_in_put += putters.len() as u64;
+    counts.killed_in_get += getters.len() as u64;
     let is_arrival =
         |operation: &&Operation| matches!(operation.what, What::Got(v) if killed_puts.contains(&v));
     let arrived = history.iter().filter(is_arrival).count() as u64;

@@ -21,4 +21,4 @@
 pub mod checker;
 pub mod history;
 
-pub use checker::check;
+pub use checker::{check, check_programs};

@@ -10,6 +10,8 @@ use shmq_soak::history::Value;
 use crate::clock;
 use crate::mapping::Mapping;
 
+/// One call is of no more operations.
+pub(crate) const MANY_MAX: usize = 8;
 /// How many operations a worker can log; then it ends.
 pub(crate) const RECORDS: usize = 1 << 16;
 
@@ -45,6 +47,8 @@ pub(crate) enum Return {
     /// Full or Empty.
     Refused,
     Torn(Value),
+    /// Never tried: the same call had been refused before.
+    Unasked,
 }
 
 /// A record as it was found.
@@ -125,9 +129,40 @@ impl Record {
             2 => Some(Return::Done(Some(value(returned)))),
             3 => Some(Return::Refused),
             4 => Some(Return::Torn(value(returned))),
+            5 => Some(Return::Unasked),
             _ => return Err(wrong("result", returned)),
         };
         Ok(Entry { call, inv, end: end.map(|end| (end, res)) })
+    }
+}
+
+/// What the writer does with one.
+impl Record {
+    #[inline(always)]
+    fn begin(&self, call: Call, inv: u64) {
+        let called = match call {
+            Call::Put(value) => 1 << VALUE_BITS | value.word(),
+            Call::Get => 2 << VALUE_BITS,
+        };
+        // ordering: Relaxed, `inv` publishes it
+        self.called.store(called, Ordering::Relaxed);
+        // ordering: Release, pairs with Acquire in `len`; a kill, too, finds them in this order
+        self.inv.store(inv, Ordering::Release);
+    }
+
+    #[inline(always)]
+    fn end(&self, returned: Return, res: u64) {
+        let word = match returned {
+            Return::Done(None) => 1 << VALUE_BITS,
+            Return::Done(Some(value)) => 2 << VALUE_BITS | value.word(),
+            Return::Refused => 3 << VALUE_BITS,
+            Return::Torn(value) => 4 << VALUE_BITS | value.word() & ((1 << VALUE_BITS) - 1),
+            Return::Unasked => 5 << VALUE_BITS,
+        };
+        // ordering: Relaxed, `res` publishes it
+        self.returned.store(word, Ordering::Relaxed);
+        // ordering: Release, pairs with Acquire in `entry`
+        self.res.store(res, Ordering::Release);
     }
 }
 
@@ -138,8 +173,9 @@ pub(crate) struct Writer<'l> {
 }
 
 impl Writer<'_> {
+    /// For one more call.
     pub(crate) fn has_room(&self) -> bool {
-        !self.left.is_empty()
+        self.left.len() >= MANY_MAX
     }
 
     /// Logs `call`, makes it by `run`, and logs what `judge` makes of its result, which no longer
@@ -153,29 +189,30 @@ impl Writer<'_> {
     ) -> Result<Return, E> {
         let (record, left) = self.left.split_first().expect("the caller has asked for room");
         self.left = left;
-        let called = match call {
-            Call::Put(value) => 1 << VALUE_BITS | value.word(),
-            Call::Get => 2 << VALUE_BITS,
-        };
-        let inv = clock::before();
-        // ordering: Relaxed, `inv` publishes it
-        record.called.store(called, Ordering::Relaxed);
-        // ordering: Release, pairs with Acquire in `len`; a kill, too, finds them in this order
-        record.inv.store(inv, Ordering::Release);
+        record.begin(call, clock::before());
         let result = run();
         let res = clock::after();
         let returned = judge(result)?;
-        let word = match returned {
-            Return::Done(None) => 1 << VALUE_BITS,
-            Return::Done(Some(value)) => 2 << VALUE_BITS | value.word(),
-            Return::Refused => 3 << VALUE_BITS,
-            Return::Torn(value) => 4 << VALUE_BITS | value.word() & ((1 << VALUE_BITS) - 1),
-        };
-        // ordering: Relaxed, `res` publishes it
-        record.returned.store(word, Ordering::Relaxed);
-        // ordering: Release, pairs with Acquire in `entry`
-        record.res.store(res, Ordering::Release);
+        record.end(returned, res);
         Ok(returned)
+    }
+
+    /// The same for a call that is several operations, at most [`MANY_MAX`]: all have its interval.
+    pub(crate) fn log_many<R, E>(
+        &mut self,
+        calls: &[Call],
+        run: impl FnOnce() -> R,
+        judge: impl FnOnce(R) -> Result<Vec<Return>, E>,
+    ) -> Result<Return, E> {
+        let (records, left) = self.left.split_at(calls.len());
+        self.left = left;
+        let inv = clock::before();
+        records.iter().zip(calls).for_each(|(record, &call)| record.begin(call, inv));
+        let result = run();
+        let res = clock::after();
+        let returned = judge(result)?;
+        records.iter().zip(&returned).for_each(|(record, &returned)| record.end(returned, res));
+        Ok(returned[0])
     }
 }
 
@@ -202,8 +239,14 @@ mod tests {
             assert_eq!((last.call, last.end.unwrap().0), (call, end));
             assert!(last.inv <= last.end.unwrap().1);
         }
+        let ends = [Return::Done(None), Return::Refused, Return::Unasked];
+        let many = writer.log_many(&[Call::Put(value); 3], || ends.to_vec(), Ok::<_, Infallible>);
+        assert_eq!(many, Ok(ends[0]));
+        let several: Vec<_> = other.entries().skip(4).map(Result::unwrap).collect();
+        assert_eq!(several.iter().map(|entry| entry.end.unwrap().0).collect::<Vec<_>>(), ends);
+        assert!(several.iter().all(|entry| entry.inv == several[0].inv));
         assert_eq!(writer.log(Call::Put(value), || (), Err), Err(()));
-        assert_eq!(other.len(), 5);
+        assert_eq!(other.len(), 8);
         assert!(other.entries().last().unwrap().unwrap().end.is_none());
         other.clear();
         assert_eq!(log.len(), 0);

@@ -28,6 +28,7 @@ pub(crate) fn table(totals: &Totals) {
                 counts.puts, counts.fulls, counts.gets, counts.empties
             ),
         ),
+        ("calls for several", counts.of_many.to_string()),
         (
             "killed",
             format!(

@@ -17,7 +17,7 @@ use shmq_engine::{Consumer, PopError, Producer, PushError, Queue};
 use shmq_soak::history::Value;
 
 use crate::control::Control;
-use crate::log::{Call, Log, Return, Writer};
+use crate::log::{Call, Log, MANY_MAX, Return, Writer};
 use crate::message;
 use crate::setting::Memory;
 
@@ -152,7 +152,14 @@ impl<'l> Worker<'l> {
             (true, false) => self.random.random(),
             (false, _) => self.producer.is_some(),
         };
-        let returned = if puts { self.put(timeout) } else { self.get(timeout) }?;
+        let several = timeout.is_none() && self.random.random_bool(0.2);
+        let count = if several { self.random.random_range(2..=MANY_MAX) } else { 1 };
+        let returned = match (puts, several) {
+            (true, false) => self.put(timeout),
+            (false, false) => self.get(timeout),
+            (true, true) => self.put_many(count),
+            (false, true) => self.get_many(count),
+        }?;
         (self.did_put, self.was_refused) = (puts, returned == Return::Refused);
         Ok(())
     }
@@ -180,9 +187,7 @@ impl<'l> Worker<'l> {
 
     fn put(&mut self, timeout: Option<Duration>) -> io::Result<Return> {
         let producer = self.producer.as_mut().ok_or(io::ErrorKind::Unsupported)?;
-        // A new value also after Full: a message that was refused and arrives is out of thin air.
-        let value = Value::new(self.number, self.sequence);
-        self.sequence += 1;
+        let value = next_value(self.number, &mut self.sequence);
         let message = message::write(&mut self.buffer, value);
         let by_loan = self.random.random_bool(0.3);
         let put = || match timeout {
@@ -236,6 +241,62 @@ impl<'l> Worker<'l> {
             Err(error) => Err(io::Error::other(error)),
         })
     }
+
+    fn put_many(&mut self, count: usize) -> io::Result<Return> {
+        let producer = self.producer.as_mut().ok_or(io::ErrorKind::Unsupported)?;
+        let values: Vec<Value> =
+            (0..count).map(|_| next_value(self.number, &mut self.sequence)).collect();
+        let messages: Vec<Vec<u8>> =
+            values.iter().map(|&value| message::write(&mut self.buffer, value).to_vec()).collect();
+        let calls: Vec<Call> = values.into_iter().map(Call::Put).collect();
+        let is_unbounded = self.task.memory == Memory::Unbounded;
+        let put = || producer.try_push_many(&messages);
+        let returned = self.log.log_many(&calls, put, |put| match put {
+            Ok(put) => Ok(then_refused(vec![Return::Done(None); put], count)),
+            Err(PushError::NoMemory { .. }) if is_unbounded => Ok(then_refused([], count)),
+            Err(error) => Err(io::Error::other(error)),
+        })?;
+        if is_unbounded && returned == Return::Refused {
+            sleep(MEMORY_PAUSE);
+        }
+        Ok(returned)
+    }
+
+    fn get_many(&mut self, count: usize) -> io::Result<Return> {
+        let consumer = self.consumer.as_mut().ok_or(io::ErrorKind::Unsupported)?;
+        let scratch = &mut self.scratch[..];
+        let get = || {
+            let mut messages = Vec::with_capacity(count);
+            let got = consumer.try_pop_many(count, |message| messages.push(message.to_vec()));
+            (got, messages)
+        };
+        self.log.log_many(&vec![Call::Get; count], get, |(got, messages)| match got {
+            Ok(got) if got != messages.len() => {
+                Err(io::Error::other(format!("said {got}, gave {} messages", messages.len())))
+            }
+            Ok(_) => {
+                let read = |message: Vec<u8>| match message::read(&message, scratch) {
+                    Ok(value) => Return::Done(Some(value)),
+                    Err(began) => Return::Torn(began),
+                };
+                Ok(then_refused(messages.into_iter().map(read), count))
+            }
+            Err(PopError::Empty) => Ok(then_refused([], count)),
+            Err(error) => Err(io::Error::other(error)),
+        })
+    }
+}
+
+/// A new value also after Full: a message that was refused and arrives is out of thin air.
+fn next_value(number: u32, sequence: &mut u32) -> Value {
+    *sequence += 1;
+    Value::new(number, *sequence - 1)
+}
+
+/// Of `count` operations in one call these were done, and then one was refused.
+fn then_refused(done: impl IntoIterator<Item = Return>, count: usize) -> Vec<Return> {
+    let rest = [Return::Refused].into_iter().chain(std::iter::repeat(Return::Unasked));
+    done.into_iter().chain(rest).take(count).collect()
 }
 
 /// Written where it will lie, in two parts; every so often after a loan that comes to nothing.

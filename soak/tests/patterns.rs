@@ -273,3 +273,56 @@ fn a_killed_get_excuses_one_message_of_a_long_history() {
         assert!(found_in(4, &history).contains(&Pattern::Lost));
     }
 }
+
+/// `what` by process `who` within its call number `call`.
+fn by(who: u32, call: u64, what: What) -> Operation {
+    Operation { process: who, what, inv: 10 * call, res: 10 * call + 9 }
+}
+
+#[test]
+fn messages_of_one_call_are_in_order() {
+    let [a, b, c] = [0, 1, 2].map(|n| Value::new(1, n));
+    let puts = [a, b, c].map(|value| by(1, 0, What::Put(value)));
+    let history = |gets: &[Operation]| [&puts[..], gets].concat();
+    let found = |gets: &[Operation]| -> Vec<_> {
+        assert_eq!(shmq_soak::check(&history(gets), None), []);
+        let violations = shmq_soak::check_programs(&history(gets));
+        violations.into_iter().map(|violation| violation.pattern).collect()
+    };
+    let got = |who, call, value| by(who, call, What::Got(value));
+    assert_eq!(found(&[got(2, 1, a), got(2, 1, b), got(2, 1, c)]), []);
+    assert_eq!(found(&[got(2, 2, b), got(3, 2, a), got(2, 2, c)]), []);
+    // By another consumer's clock; by one consumer's program.
+    assert_eq!(found(&[got(2, 1, b), got(3, 2, a), got(2, 3, c)]), [Pattern::Order]);
+    assert_eq!(found(&[got(2, 1, b), got(2, 1, a), got(2, 1, c)]), [Pattern::Order]);
+}
+
+#[test]
+fn what_one_call_gets_is_in_order() {
+    let (a, b) = (Value::new(1, 0), Value::new(2, 0));
+    let history = |first, second| {
+        let puts = [by(1, 0, What::Put(a)), by(2, 1, What::Put(b))];
+        [puts, [by(3, 2, What::Got(first)), by(3, 2, What::Got(second))]].concat()
+    };
+    assert_eq!(shmq_soak::check_programs(&history(a, b)), []);
+    assert_eq!(shmq_soak::check(&history(b, a), None), []);
+    assert_eq!(shmq_soak::check_programs(&history(b, a))[0].pattern, Pattern::Order);
+}
+
+#[test]
+fn a_killed_call_put_its_first_messages() {
+    let [a, b, c] = [0, 1, 2].map(|n| Value::new(1, n));
+    let puts = [a, b, c].map(|value| killed_put(value, 0, 9, NEVER));
+    let found = |others: &[Operation]| -> Vec<_> {
+        let history = [&puts[..], others].concat();
+        assert_eq!(shmq_soak::check(&history, None), []);
+        let violations = shmq_soak::check_programs(&history);
+        violations.into_iter().map(|violation| violation.pattern).collect()
+    };
+    assert_eq!(found(&[]), []);
+    assert_eq!(found(&[by(2, 1, What::Got(a)), by(2, 2, What::Got(b))]), []);
+    assert_eq!(found(&[by(2, 1, What::Got(a)), by(2, 2, What::Got(c))]), [Pattern::Lost]);
+    // Unless a killed get had it, in time.
+    assert_eq!(found(&[killed_get(1, 5), by(2, 2, What::Got(b))]), []);
+    assert_eq!(found(&[killed_get(40, 45), by(2, 2, What::Got(b))]), [Pattern::Lost]);
+}

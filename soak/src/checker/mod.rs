@@ -34,14 +34,20 @@
 //! That a killed operation took effect *before the death*, or never, is more than linearizability
 //! asks for (it is strict linearizability). With [`NEVER`](crate::history::NEVER) as its end, the
 //! operation may also take effect later.
+//!
+//! **Several messages by one call** are as many operations, all with the call's interval. Of a killed
+//! call each may have happened. That they happened in order is more than intervals say: what follows
+//! from it, and from the order of each process otherwise, [`check_programs`] looks at.
 
 mod bounds;
 mod empty;
 mod items;
 mod lost;
 mod order;
+mod program;
 mod violation;
 
+pub use program::check_programs;
 pub use violation::{Pattern, Violation};
 
 use crate::history::Operation;
