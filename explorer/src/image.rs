@@ -83,7 +83,8 @@ impl Image {
             Effect::Put => config.claim_max(slots).min((config.capacity - used) as u64),
             _ => until_end(self.tail - used as u64).min(self.messages.len() as u64),
         };
-        let is_plain = self.is_quiet && self.in_progress == 0;
+        // A get passes over what is in progress at the head, and then looks at every mark.
+        let is_plain = self.is_quiet && (op.effect() == Effect::Put || self.in_progress == 0);
         most.min(if is_plain { RUN as u64 } else { 1 })
     }
 
