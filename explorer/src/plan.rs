@@ -136,7 +136,7 @@ fn quick(config: &'static Config, state: State) -> Vec<Unit> {
         ("many-many", State::Dead) => each(&[Op::Recover]),
         ("many-many" | "one-one", State::Graves) => each(&[Op::AttachProducer]),
         (RUNS, State::Half) => {
-            let mut units = each(&MANY);
+            let mut units = each(&[Op::TryPopMany]);
             units.push(series.two(Kind::Schedule, Op::TryPushMany, Op::TryPop));
             units
         }
