@@ -144,7 +144,7 @@ impl Plan {
                     continue;
                 }
                 let cell = Cell { transport, topology, size, mode };
-                match transport.unavailable(topology, size) {
+                match transport.unavailable(mode, topology, size) {
                     None => plan.cells.push(cell),
                     Some(why) => plan.unavailable.push(Unavailable { cell, why }),
                 }

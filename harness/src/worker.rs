@@ -18,8 +18,8 @@ use crate::clock::{cpu_ns, now_ns, switches};
 use crate::message::{Arrival, Tally, Verifier, fill, fill_end, word0};
 use crate::stats;
 use crate::transport::{
-    Link, LoanLink, PipeLink, Receiver, Sender, SeqpacketLink, ShmqLink, StreamLink, TcpLink,
-    Transport, UnboundedLink,
+    BareLink, Link, LoanLink, ParkLink, PipeLink, Receiver, Sender, SeqpacketLink, ShmqLink,
+    SpinLink, StreamLink, TcpLink, Transport, UnboundedLink,
 };
 
 /// However late a busy machine lets a producer start, it has something to say.
@@ -91,6 +91,10 @@ fn work(spec: Spec) -> io::Result<Report> {
     }
     match spec.transport {
         Transport::Shmq | Transport::ShmqRef => run::<ShmqLink>(&spec),
+        Transport::ShmqSpin => run::<SpinLink>(&spec),
+        Transport::ShmqPark => run::<ParkLink>(&spec),
+        Transport::BareLine => run::<BareLink<false>>(&spec),
+        Transport::BareFutex => run::<BareLink<true>>(&spec),
         Transport::ShmqUnbounded => run::<UnboundedLink>(&spec),
         Transport::ShmqLoan => run::<LoanLink>(&spec),
         Transport::Pipe | Transport::Pipe1m => run::<PipeLink>(&spec),

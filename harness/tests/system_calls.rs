@@ -1,16 +1,20 @@
-//! How many system calls does a message cost, once a queue has the memory it needs? None.
+//! How many system calls does a message cost, once a queue has the memory it needs? None. And to somebody
+//! who sleeps? One, however many sleep.
 //!
 //! A forked child streams messages to itself; its parent stops it at every system call between two
 //! marks (ptrace), and counts.
 
+use std::fs;
 use std::process::exit;
+use std::thread::sleep;
+use std::time::Duration;
 
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, raise};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use rustix::process::getppid;
-use shmq_engine::{Consumer, Options, Producer};
+use shmq_engine::{Consumer, Options, Producer, Wait};
 
 const MESSAGES: usize = 200_000;
 const WARM_UP: usize = 20_000;
@@ -70,19 +74,77 @@ fn main() {
             failed += 1;
         }
     }
+    for sleepers in [1, 16] {
+        let wakes = count_wakes(sleepers);
+        let ended = if wakes == WAKES { "ok" } else { "FAILED" };
+        println!("test one_wake_per_message: {sleepers} asleep ... {ended}");
+        if wakes != WAKES {
+            println!("  {wakes} futex calls for {WAKES} messages");
+            failed += 1;
+        }
+    }
     exit(failed.min(1));
+}
+
+/// Messages to somebody who sleeps.
+const WAKES: usize = 100;
+
+/// Futex calls of who puts `WAKES` messages, each while `sleepers` sleep.
+fn count_wakes(sleepers: usize) -> usize {
+    let queue = Options::new(4).create_anonymous().expect("a queue");
+    let sleepers: Vec<_> = (0..sleepers)
+        .map(|_| {
+            forked(|| {
+                let mut consumer = queue.consumer().expect("a line");
+                consumer.wait_by(Wait::Park);
+                while consumer.pop(&mut [0; 48]).is_ok() {}
+            })
+        })
+        .collect();
+    let putter = forked(|| {
+        ptrace::traceme().expect("to be traced");
+        let mut producer = queue.producer().expect("a line");
+        raise(Signal::SIGSTOP).expect("to be stopped");
+        _ = getppid();
+        for _ in 0..WAKES {
+            sleepers.iter().for_each(|&sleeper| wait_until_asleep(sleeper));
+            producer.push(b"wake up").expect("there is room");
+        }
+        _ = getppid();
+    });
+    let calls = trace(putter);
+    queue.shut_down();
+    for sleeper in sleepers {
+        assert_eq!(waitpid(sleeper, None), Ok(WaitStatus::Exited(sleeper, 0)));
+    }
+    calls.into_iter().filter(|&call| call == SYS_FUTEX).count()
+}
+
+const SYS_FUTEX: u64 = nix::libc::SYS_futex as u64;
+
+/// Until it sleeps, which it does in one place only.
+fn wait_until_asleep(pid: Pid) {
+    let path = format!("/proc/{pid}/stat");
+    while !fs::read_to_string(&path).is_ok_and(|line| line.contains(") S ")) {
+        sleep(Duration::from_micros(200));
+    }
+}
+
+/// A child that does that, and no more.
+fn forked(work: impl FnOnce()) -> Pid {
+    // SAFETY: this program has one thread, so the child may do what any process may.
+    match unsafe { fork() }.expect("a child") {
+        ForkResult::Child => {
+            work();
+            exit(0);
+        }
+        ForkResult::Parent { child } => child,
+    }
 }
 
 /// The numbers of the system calls of `MESSAGES` messages.
 fn count(case: Case) -> Vec<u64> {
-    // SAFETY: this program has one thread, so the child may do what any process may.
-    match unsafe { fork() }.expect("a child") {
-        ForkResult::Child => {
-            stream(case);
-            exit(0);
-        }
-        ForkResult::Parent { child } => trace(child),
-    }
+    trace(forked(|| stream(case)))
 }
 
 /// What the child does: two system calls that nothing else makes are its marks.

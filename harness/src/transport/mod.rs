@@ -4,6 +4,7 @@
 //! [`Sender`] or a [`Receiver`]. The worker loop is generic over both: one loop for all, and
 //! no dynamic call per message.
 
+mod bare;
 mod pipe;
 mod shmq;
 mod tcp;
@@ -15,13 +16,14 @@ use std::os::fd::OwnedFd;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use bare::BareLink;
 pub(crate) use pipe::PipeLink;
-pub(crate) use shmq::{LoanLink, ShmqLink, UnboundedLink};
+pub(crate) use shmq::{LoanLink, ParkLink, ShmqLink, SpinLink, UnboundedLink};
 pub(crate) use tcp::TcpLink;
 pub(crate) use unix::{SeqpacketLink, StreamLink};
 
 use crate::error::Result;
-use crate::plan::Topology;
+use crate::plan::{Mode, Topology};
 
 pub(crate) trait Sender {
     /// Blocks until there is room for the whole message.
@@ -90,6 +92,14 @@ pub(crate) enum Transport {
     ShmqRef,
     /// the same, messages written and read in place
     ShmqLoan,
+    /// the same, looking without pause while it waits
+    ShmqSpin,
+    /// the same, sleeping whenever it waits
+    ShmqPark,
+    /// no queue: a cache line that two processes write in turns
+    BareLine,
+    /// no queue: the same, each asleep until the other wakes it
+    BareFutex,
     /// a pipe with its default buffer of 64 KiB
     Pipe,
     /// a pipe with a buffer of 1 MiB
@@ -111,6 +121,10 @@ impl Transport {
             Transport::ShmqUnbounded => "shmq-unbounded",
             Transport::ShmqRef => "shmq-ref",
             Transport::ShmqLoan => "shmq-loan",
+            Transport::ShmqSpin => "shmq-spin",
+            Transport::ShmqPark => "shmq-park",
+            Transport::BareLine => "bare-line",
+            Transport::BareFutex => "bare-futex",
             Transport::Pipe => "pipe",
             Transport::Pipe1m => "pipe-1m",
             Transport::UnixStream => "unix-stream",
@@ -124,19 +138,23 @@ impl Transport {
         match self {
             Transport::ShmqUnbounded => size == 64,
             Transport::ShmqRef | Transport::ShmqLoan => false,
+            Transport::ShmqSpin | Transport::ShmqPark => false,
+            Transport::BareLine | Transport::BareFutex => false,
             _ => true,
         }
     }
 
     pub(crate) fn is_ours(self) -> bool {
-        use Transport::{Shmq, ShmqLoan, ShmqRef, ShmqUnbounded};
-        matches!(self, Shmq | ShmqUnbounded | ShmqRef | ShmqLoan)
+        use Transport::{Shmq, ShmqLoan, ShmqPark, ShmqRef, ShmqSpin, ShmqUnbounded};
+        matches!(self, Shmq | ShmqUnbounded | ShmqRef | ShmqLoan | ShmqSpin | ShmqPark)
     }
 
     /// Why the transport cannot do this natively; `None` if it can.
-    pub(crate) fn unavailable(self, topology: Topology, size: usize) -> Option<String> {
+    pub(crate) fn unavailable(self, mode: Mode, topology: Topology, size: usize) -> Option<String> {
         match self {
             Transport::Shmq | Transport::ShmqUnbounded => None,
+            Transport::ShmqSpin | Transport::ShmqPark => None,
+            Transport::BareLine | Transport::BareFutex => bare::unavailable(mode, size),
             Transport::ShmqRef | Transport::ShmqLoan => shmq::reference_unavailable(size),
             Transport::Pipe | Transport::Pipe1m => pipe::unavailable(topology, size),
             Transport::UnixStream | Transport::Tcp => stream_unavailable(topology),
@@ -152,7 +170,10 @@ impl Transport {
 
     pub(crate) fn open(self, size: usize) -> Result<Channel> {
         match self {
-            Transport::Shmq => shmq::open(&shmq::bounded(size)),
+            Transport::Shmq | Transport::ShmqSpin | Transport::ShmqPark => {
+                shmq::open(&shmq::bounded(size))
+            }
+            Transport::BareLine | Transport::BareFutex => bare::open(),
             Transport::ShmqUnbounded => shmq::open(&shmq::unbounded(size)),
             Transport::ShmqRef | Transport::ShmqLoan => shmq::open(&shmq::by_reference(size)),
             Transport::Pipe => pipe::open(None),
@@ -236,6 +257,7 @@ mod tests {
     #[test]
     fn what_is_not_native_says_why() {
         let cases = [
+            (Transport::BareLine, topology(1, 1), 8, "stream"),
             (Transport::UnixStream, topology(1, 2), 8, "readers"),
             (Transport::Tcp, topology(2, 1), 8, "writers"),
             (Transport::Pipe, topology(2, 1), 16384, "PIPE_BUF"),
@@ -244,7 +266,7 @@ mod tests {
             (Transport::ShmqRef, topology(1, 1), 48, "slots"),
         ];
         for (transport, topology, size, word) in cases {
-            let why = transport.unavailable(topology, size).expect("not native");
+            let why = transport.unavailable(Mode::Stream, topology, size).expect("not native");
             assert!(why.contains(word), "{why}");
         }
     }
@@ -252,10 +274,12 @@ mod tests {
     #[test]
     fn what_is_native_is_available() {
         for transport in Transport::value_variants() {
-            assert_eq!(transport.unavailable(topology(1, 1), 16384), None);
+            let bare = matches!(transport, Transport::BareLine | Transport::BareFutex);
+            let size = if bare { 48 } else { 16384 };
+            assert_eq!(transport.unavailable(Mode::Rtt, topology(1, 1), size), None);
         }
-        assert_eq!(Transport::ShmqLoan.unavailable(topology(4, 4), 64 << 20), None);
-        assert_eq!(Transport::Pipe.unavailable(topology(4, 4), 4096), None);
-        assert_eq!(Transport::UnixSeqpacket.unavailable(topology(4, 4), 16384), None);
+        assert_eq!(Transport::ShmqLoan.unavailable(Mode::Stream, topology(4, 4), 64 << 20), None);
+        assert_eq!(Transport::Pipe.unavailable(Mode::Stream, topology(4, 4), 4096), None);
+        assert_eq!(Transport::UnixSeqpacket.unavailable(Mode::Stream, topology(4, 4), 16384), None);
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::thread;
 
-use shmq_engine::{Consumer, Options, Producer, PushError, Queue, Role};
+use shmq_engine::{Consumer, Options, Producer, PushError, Queue, Role, Wait};
 
 use super::{Channel, Link, Receiver, Sender};
 use crate::error::{During, Result};
@@ -81,6 +81,48 @@ impl Link for ShmqLink {
     fn receiver(fd: OwnedFd, _shared: bool) -> io::Result<Consumer> {
         let queue = Queue::from_fd(fd).map_err(other)?;
         queue.consumer().map_err(other)
+    }
+}
+
+/// Looks without pause while it waits.
+#[derive(Debug)]
+pub(crate) struct SpinLink;
+
+/// Sleeps whenever it waits.
+#[derive(Debug)]
+pub(crate) struct ParkLink;
+
+impl Link for SpinLink {
+    type Sender = Producer;
+    type Receiver = Consumer;
+
+    fn sender(fd: OwnedFd, shared: bool) -> io::Result<Producer> {
+        let mut producer = ShmqLink::sender(fd, shared)?;
+        producer.wait_by(Wait::Spin);
+        Ok(producer)
+    }
+
+    fn receiver(fd: OwnedFd, shared: bool) -> io::Result<Consumer> {
+        let mut consumer = ShmqLink::receiver(fd, shared)?;
+        consumer.wait_by(Wait::Spin);
+        Ok(consumer)
+    }
+}
+
+impl Link for ParkLink {
+    type Sender = Producer;
+    type Receiver = Consumer;
+
+    fn sender(fd: OwnedFd, shared: bool) -> io::Result<Producer> {
+        let mut producer = ShmqLink::sender(fd, shared)?;
+        producer.wait_by(Wait::Park);
+        Ok(producer)
+    }
+
+    fn receiver(fd: OwnedFd, shared: bool) -> io::Result<Consumer> {
+        let mut consumer = ShmqLink::receiver(fd, shared)?;
+        consumer.wait_by(Wait::Park);
+        Ok(consumer)
     }
 }
 
