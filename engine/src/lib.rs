@@ -64,6 +64,8 @@ pub mod wait;
 pub use arena::Limit;
 #[cfg(not(loom))]
 pub use error::{AttachError, CreateError, PartlyPut, PopError, PushError};
+#[cfg(not(loom))]
+pub use lineage::Lineage;
 #[cfg(all(not(loom), feature = "tokio"))]
 pub use queue::{AsyncConsumer, AsyncProducer};
 #[cfg(not(loom))]

@@ -15,14 +15,14 @@ use crate::sync::Word;
 
 /// Remembers the process in which it was made.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Lineage {
+pub struct Lineage {
     page: Option<&'static Word>,
     number: u64,
 }
 
 impl Lineage {
     /// This process.
-    pub(crate) fn own() -> Self {
+    pub fn own() -> Self {
         static PAGE: OnceLock<Option<&'static Word>> = OnceLock::new();
         /// Numbers given out, in this process or before it was forked: never the same twice in one
         /// line of descent.
@@ -38,7 +38,7 @@ impl Lineage {
 
     /// Is this process the one it was made in, and not a forked child of that?
     #[inline(always)]
-    pub(crate) fn is_own(self) -> bool {
+    pub fn is_own(self) -> bool {
         match self.page {
             Some(page) => page.load(LINEAGE) == self.number,
             None => u64::from(std::process::id()) == self.number,

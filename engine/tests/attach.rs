@@ -7,7 +7,22 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, SealFlags};
-use shmq_engine::{AttachError, CreateError, Options, PopError, Queue, unlink};
+use shmq_engine::{AttachError, CreateError, Fences, Options, PopError, Queue, unlink};
+
+/// `cargo xtask without-membarrier` says so; elsewhere it is granted.
+#[test]
+fn fences_are_what_the_kernel_grants() {
+    let usual = Options::new(1).create_anonymous().unwrap().fences();
+    let asymmetric = Options::new(1).fences(Fences::Asymmetric).create_anonymous();
+    if std::env::var_os("SHMQ_TEST_NO_MEMBARRIER").is_some() {
+        assert_eq!(usual, Fences::Full);
+        let error = asymmetric.unwrap().producer().unwrap_err();
+        assert!(matches!(error, AttachError::Membarrier { .. }), "{error}");
+    } else {
+        assert_eq!(usual, Fences::Asymmetric);
+        asymmetric.unwrap().producer().unwrap();
+    }
+}
 
 /// A memory file with these bytes, sealed as ours are.
 fn sealed(bytes: &[u8]) -> OwnedFd {
@@ -71,13 +86,13 @@ fn each_wrong_file_has_an_error_of_its_own() {
     let swapped = with_word(good.clone(), 0, magic.swap_bytes());
     assert!(matches!(refusal(&swapped), AttachError::Endianness));
     let other = with_word(good.clone(), 1, 77);
-    assert!(matches!(refusal(&other), AttachError::Version { expected: 3, found: 77 }));
+    assert!(matches!(refusal(&other), AttachError::Version { expected: 4, found: 77 }));
     let other = with_word(good.clone(), 2, 77);
     assert!(matches!(refusal(&other), AttachError::Layout { found: 77, .. }));
     for (word, field) in
         [(3, "total_bytes"), (5, "slots"), (6, "slot_bytes"), (9, "roles"), (10, "fences")]
     {
-        let error = refusal(&with_word(good.clone(), word, 5));
+        let error = refusal(&with_word(good.clone(), word, 77));
         let AttachError::Damaged { field: found, .. } = error else { panic!("{error:?}") };
         assert_eq!(found, field);
     }
@@ -99,7 +114,7 @@ fn each_wrong_file_has_an_error_of_its_own() {
 fn errors_say_expected_found_and_what_to_do() {
     let good = segment();
     let text = refusal(&with_word(good.clone(), 1, 77)).to_string();
-    assert_eq!(text, "the segment has layout version 77, this build has 3; rebuild one side");
+    assert_eq!(text, "the segment has layout version 77, this build has 4; rebuild one side");
     let text = refusal(&good[..1000]).to_string();
     assert!(text.starts_with("the segment is truncated: expected "), "{text}");
 }

@@ -65,7 +65,8 @@ struct Case {
 
 fn case() -> impl Strategy<Value = Case> {
     let role = prop_oneof![Just(Role::One), Just(Role::Many)];
-    let fences = prop_oneof![Just(Fences::Asymmetric), Just(Fences::Full)];
+    let usual = Options::new(1).create_heap().unwrap().fences();
+    let fences = prop_oneof![Just(usual), Just(Fences::Full)];
     // 300 bytes: past the point where copies become string instructions.
     let sizes = prop_oneof![
         (Just(Kind::Whole), 1..=9_usize, prop_oneof![Just(0_usize), 1..=48_usize, Just(300)]),

@@ -168,7 +168,7 @@ fn main() {
         child(&queue);
     }
     println!("\nrunning 2 tests");
-    run(Fences::Asymmetric, 7);
+    run(Options::new(1).create_heap().unwrap().fences(), 7);
     run(Fences::Full, 7);
     println!("\ntest result: ok. 2 passed; 0 failed");
 }

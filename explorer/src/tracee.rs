@@ -22,7 +22,7 @@ use crate::slate::Slate;
 use crate::victim;
 
 /// An operation that takes more is one that does not end.
-pub const STEPS_MAX: u64 = 100_000;
+pub const STEPS_MAX: u64 = 1_000_000;
 
 /// How far to take a victim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,12 +8,16 @@
 //! one thread alone pays for one lock. The others are taken out of a vector, whose mutex is held
 //! for the taking out and the putting back only, never while waiting for the queue or encoding.
 //!
-//! In a child that was forked while another thread held such a mutex, it stays locked for ever. So
-//! neither is waited for without a bound: who does not get it goes on with a handle of its own.
+//! In a child that was forked while another thread held such a mutex, it stays locked for ever. So a
+//! child has handles of its own, and leaves its parent's alone. (Whoever does not get a mutex soon, for
+//! its holder is not running, goes on with a handle of its own, too.)
 
+use std::hint;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, TryLockError};
-use std::thread;
+
+use once_cell::race::OnceBox;
+use shmq_engine::Lineage;
 
 /// A producer or a consumer, with room for one encoded value.
 #[derive(Debug)]
@@ -25,6 +29,9 @@ pub(crate) struct Handle<S> {
 /// Handles of one side, in use or not.
 #[derive(Debug)]
 pub(crate) struct Handles<S> {
+    lineage: Lineage,
+    /// Those of a forked child. Set once, by a CAS: no thread can hold that up.
+    childs: OnceBox<Handles<S>>,
     first: Mutex<Option<Handle<S>>>,
     /// Those besides the first that are not in use.
     idle: Mutex<Vec<Handle<S>>>,
@@ -32,7 +39,17 @@ pub(crate) struct Handles<S> {
 
 impl<S> Handles<S> {
     pub(crate) fn new() -> Self {
-        Self { first: Mutex::new(None), idle: Mutex::new(Vec::new()) }
+        let (first, idle) = (Mutex::new(None), Mutex::new(Vec::new()));
+        Self { lineage: Lineage::own(), childs: OnceBox::new(), first, idle }
+    }
+
+    /// This process's.
+    fn own(&self) -> &Self {
+        let mut handles = self;
+        while !handles.lineage.is_own() {
+            handles = handles.childs.get_or_init(|| Box::new(Self::new()));
+        }
+        handles
     }
 
     /// An idle handle, or a new one of what `attach` makes, with a buffer of `buffered` bytes.
@@ -41,23 +58,25 @@ impl<S> Handles<S> {
         buffered: usize,
         attach: impl FnOnce() -> Result<S, E>,
     ) -> Result<Lent<'_, S>, E> {
-        if let Some(first) = self.try_first()
+        let home = self.own();
+        if let Some(first) = home.try_first()
             && first.is_some()
         {
             return Ok(Lent(Place::First(first)));
         }
-        let idle = self.idle().and_then(|mut idle| idle.pop());
+        let idle = home.idle().and_then(|mut idle| idle.pop());
         let handle = match idle {
             Some(handle) => handle,
             None => Handle { side: attach()?, buffer: vec![0; buffered] },
         };
-        Ok(Lent(Place::Out { handle: Some(handle), home: self }))
+        Ok(Lent(Place::Out { handle: Some(handle), home }))
     }
 
     /// Detaches the idle ones. Were there any?
     pub(crate) fn detach_idle(&self) -> bool {
-        let first = self.try_first().and_then(|mut first| first.take());
-        let idle = self.idle().map(|mut idle| std::mem::take(&mut *idle)).unwrap_or_default();
+        let home = self.own();
+        let first = home.try_first().and_then(|mut first| first.take());
+        let idle = home.idle().map(|mut idle| std::mem::take(&mut *idle)).unwrap_or_default();
         first.is_some() || !idle.is_empty()
     }
 
@@ -66,19 +85,19 @@ impl<S> Handles<S> {
         try_lock(&self.first)
     }
 
-    /// The idle handles. `None`, after far longer than anybody keeps them, is for ever: see above.
+    /// The idle handles. `None`, after longer than anybody keeps them who is running.
     fn idle(&self) -> Option<MutexGuard<'_, Vec<Handle<S>>>> {
         for _ in 0..IDLE_TRIES {
             if let Some(idle) = try_lock(&self.idle) {
                 return Some(idle);
             }
-            thread::yield_now();
+            hint::spin_loop();
         }
         None
     }
 }
 
-/// How often the CPU is offered to who has the idle handles.
+/// How often the mutex of the idle handles is tried.
 const IDLE_TRIES: u32 = 1_000;
 
 fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{ForkResult, alarm, fork};
 use shmq::Queue;
 
@@ -44,6 +44,10 @@ fn children_put_and_get_whatever_their_parents_threads_were_doing() {
             };
             let mut from_child = 0;
             while from_child < EACH {
+                let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+                if let WaitStatus::Signaled(_, signal, _) = waitid(Id::Pid(forked), look).unwrap() {
+                    panic!("after {from_child} of its puts the child was killed by {signal}");
+                }
                 match out.get_timeout(Duration::from_secs(10)).unwrap() {
                     EACH => {}
                     n => {

@@ -8,6 +8,7 @@ mod leftovers;
 mod loom;
 mod model;
 mod mutants;
+mod refused;
 mod soak;
 mod table;
 mod test;
@@ -45,6 +46,8 @@ enum Task {
     Soak(soak::Args),
     /// Measures single operations with criterion.
     Bench(bench::Args),
+    /// Runs a command to which membarrier is refused: queues fall back to full fences.
+    WithoutMembarrier(refused::Args),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Task::Fuzz(args) => fuzz::run(&workspace, args),
         Task::Soak(args) => soak::run(&workspace, args),
         Task::Bench(args) => bench::run(&workspace, args),
+        Task::WithoutMembarrier(args) => refused::run(&workspace, args),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
