@@ -7,7 +7,7 @@
 
 use std::env::{self, VarError};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -145,6 +145,6 @@ fn borrow<'fd>(number: RawFd) -> BorrowedFd<'fd> {
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
-fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+pub(crate) fn duplicate(fd: impl AsFd) -> io::Result<OwnedFd> {
     Ok(fcntl_dupfd_cloexec(fd, FD_MIN)?)
 }

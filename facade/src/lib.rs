@@ -4,33 +4,36 @@
 //! visible to all as soon as `put` returns. No operation takes a lock that another process could
 //! die with: a process that is stopped or killed at any instruction delays nobody else.
 //!
-//! ```no_run
-//! use std::env;
-//! use std::process::Command;
+//! ```standalone_crate
+//! use shmq::{Process, Queue};
 //!
-//! use shmq::Queue;
+//! fn reader(jobs: Queue<String>) -> Result<(), Box<dyn std::error::Error>> {
+//!     println!("the child got {}", jobs.get()?);
+//!     Ok(())
+//! }
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     if env::args().nth(1).as_deref() == Some("child") {
-//!         let jobs = Queue::<String>::inherited("jobs")?;
-//!         println!("the child got {}", jobs.get()?);
-//!         return Ok(());
-//!     }
+//!     shmq::init(shmq::tasks![reader]);
 //!     let jobs = Queue::new(3)?;
-//!     let mut child = Command::new(env::current_exe()?);
-//!     jobs.inherit(child.arg("child"), "jobs")?;
-//!     let mut child = child.spawn()?;
+//!     let child = Process::new(reader, (jobs.clone(),));
+//!     child.start()?;
 //!     jobs.put("a message".to_owned())?;
-//!     child.wait()?;
+//!     child.join()?;
 //!     Ok(())
 //! }
 //! ```
 //!
-//! [`Queue`] is the whole of it: [`Queue::new`] makes an anonymous queue, which child processes get
-//! by [`Queue::inherit`]; [`Builder::create_named`] makes one that unrelated processes
+//! [`Queue::new`] makes an anonymous queue, which travels to a child as an argument of its
+//! [`Process`]. Children started by other means, of other programs even, get one by
+//! [`Queue::inherit`]; [`Builder::create_named`] makes one that unrelated processes
 //! [`open`](Queue::open) by name. Values travel as bytes, encoded by serde and postcard. For bytes
 //! without encoding, and for queues with one producer or one consumer, which are faster, see
 //! `shmq_engine`.
+//!
+//! # Processes
+//! A [`Process`] runs a function in a new process. That is this program, started again, with none of
+//! the parent's memory; so `main` begins with [`init`], which is told the functions that may run
+//! there, and closures with captures cannot. Arguments and answers are what serde can encode.
 //!
 //! # When a process dies
 //! A put that was killed is all or nothing. A get that was killed has left its value in the queue
@@ -41,20 +44,30 @@
 //! A queue may be used across `fork`, by parent and child, also while other threads use it.
 //!
 //! # Not yet
-//! `close`, `JoinableQueue`, `Process`, `Pool` and `Manager`. Both sides must name the same type: a type guard does not exist yet, and
+//! `close`, `JoinableQueue`, `Pool` and `Manager`. Both sides must name the same type: a type guard does not exist yet, and
 //! bytes of another type are noticed only where they cannot be decoded, or are too many.
 
 mod builder;
 mod error;
+mod hand_over;
 mod handles;
 mod inherit;
+mod init;
+mod process;
 mod queue;
+mod task;
 mod wire;
 
 pub use builder::Builder;
 pub use error::{CreateError, GetError, InheritError, PutError};
+pub use init::init;
+pub use process::{
+    CurrentProcess, ParentProcess, Process, ProcessError, active_children, cpu_count,
+    current_process, parent_process,
+};
 pub use queue::Queue;
 pub use shmq_engine::unlink;
 #[doc(no_inline)]
 pub use shmq_engine::{AttachError, PopError, PushError};
+pub use task::{Answer, Registered, Task, UnknownTask, Value};
 pub use wire::{DecodeError, EncodeError};

@@ -1,14 +1,28 @@
 //! Values as bytes: postcard, and nothing besides.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use std::cell::Cell;
+use std::fmt::{self, Display};
+
+use serde::de::{DeserializeOwned, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-/// Why a value could not be encoded: its `Serialize` failed, or it holds what postcard cannot
-/// encode, such as a sequence of unknown length.
+/// Why a value could not be encoded.
 #[derive(Debug, Error)]
-#[error("the value cannot be encoded")]
-pub struct EncodeError(#[source] postcard::Error);
+#[non_exhaustive]
+pub enum EncodeError {
+    /// It holds something of this crate that does not travel this way, such as a
+    /// [`Queue`](crate::Queue).
+    #[error("{reason}")]
+    Refused {
+        /// What, and what to do.
+        reason: &'static str,
+    },
+    /// Its `Serialize` failed, or it holds what postcard cannot encode, such as a sequence of
+    /// unknown length.
+    #[error("the value cannot be encoded")]
+    Unencodable(#[source] postcard::Error),
+}
 
 /// Why bytes could not be decoded.
 #[derive(Debug, Error)]
@@ -28,21 +42,76 @@ pub enum DecodeError {
         /// How many there are.
         len: usize,
     },
+    /// The value holds something of this crate that did not survive the journey.
+    #[error("{reason}")]
+    Refused {
+        /// What, and what to do.
+        reason: &'static str,
+    },
 }
 
 /// Encodes `value` into `buffer`, in place of what was there.
 pub(crate) fn encode<T: Serialize>(value: &T, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
+    REASON.set(None);
     let mut empty = std::mem::take(buffer);
     empty.clear();
-    *buffer = postcard::to_extend(value, empty).map_err(EncodeError)?;
+    *buffer = postcard::to_extend(value, empty).map_err(|error| match REASON.take() {
+        Some(reason) => EncodeError::Refused { reason },
+        None => EncodeError::Unencodable(error),
+    })?;
     Ok(())
 }
 
 /// Decodes a value from all of `message`.
 pub(crate) fn decode<T: DeserializeOwned>(message: &[u8]) -> Result<T, DecodeError> {
+    REASON.set(None);
     match postcard::take_from_bytes(message) {
         Ok((value, [])) => Ok(value),
         Ok((_, rest)) => Err(DecodeError::Trailing { extra: rest.len(), len: message.len() }),
-        Err(error) => Err(DecodeError::Malformed { source: error.into() }),
+        Err(error) => Err(match REASON.take() {
+            Some(reason) => DecodeError::Refused { reason },
+            None => DecodeError::Malformed { source: error.into() },
+        }),
+    }
+}
+
+thread_local! {
+    /// postcard forgets what a custom error says; this does not.
+    static REASON: Cell<Option<&'static str>> = const { Cell::new(None) };
+}
+
+/// The error of a `Serialize` or `Deserialize` of this crate, made by `custom`.
+pub(crate) fn refuse<E>(reason: &'static str, custom: impl FnOnce(&'static str) -> E) -> E {
+    REASON.set(Some(reason));
+    custom(reason)
+}
+
+/// Bytes as such: serde takes a `Vec<u8>` for a sequence, one byte at a time.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Bytes(pub(crate) Vec<u8>);
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Copied;
+
+        impl Visitor<'_> for Copied {
+            type Value = Bytes;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                "bytes".fmt(f)
+            }
+
+            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
+                Ok(Bytes(bytes.to_vec()))
+            }
+        }
+
+        deserializer.deserialize_bytes(Copied)
     }
 }

@@ -1,0 +1,382 @@
+//! Processes, as in `multiprocessing`.
+//!
+//! A child is this program started again, by `/proc/self/exe`: the same file even if that was
+//! rebuilt or deleted meanwhile. Its `main` gets no farther than [`init`](crate::init), which runs
+//! the task instead. So nothing is copied but the arguments, and no lock of the parent's can be
+//! held in the child, as after `fork`.
+
+pub(crate) mod child;
+mod error;
+mod family;
+mod launch;
+mod orders;
+mod wait;
+
+use std::any::type_name;
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::Child;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::process::Signal;
+use serde::Serialize;
+
+pub use error::ProcessError;
+pub use family::{
+    CurrentProcess, ParentProcess, active_children, cpu_count, current_process, parent_process,
+};
+use orders::Sent;
+
+use crate::task::{self, Task, UnknownTask};
+use crate::wire::{self, EncodeError};
+
+/// A process that runs one function, as Python's `multiprocessing.Process`.
+///
+/// ```standalone_crate
+/// use shmq::{Process, Queue};
+///
+/// fn writer(queue: Queue<String>) -> Result<(), Box<dyn std::error::Error>> {
+///     queue.put("a message".to_owned())?;
+///     Ok(())
+/// }
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     shmq::init(shmq::tasks![writer]);
+///     let queue = Queue::new(3)?;
+///     let process = Process::new(writer, (queue.clone(),));
+///     process.start()?;
+///     process.join()?;
+///     assert_eq!(process.exitcode(), Some(0));
+///     assert_eq!(queue.get()?, "a message");
+///     Ok(())
+/// }
+/// ```
+///
+/// # The child
+/// It is this program, started again; the first statement of `main` must be [`init`](crate::init),
+/// which runs the function in the child and never returns there. The arguments travel encoded; a
+/// [`Queue`](crate::Queue) among them, or anywhere in them, is the same queue in the child. The
+/// environment and the arguments of `main` are the parent's (and `SHMQ_TASK` is set). Its standard
+/// input is empty.
+///
+/// # Exit codes
+/// 0 if the function returned `()`, a value (which nobody gets), or `Ok`; 1 if it panicked or returned
+/// an error, whose text is printed and is [`Process::failure`]; *n* after `std::process::exit(n)`; -*s*
+/// if signal *s* ended it.
+///
+/// # The end
+/// Clones are the same process. When the last one is dropped the process is waited for; a daemon is
+/// terminated first. So no child outlives its handle, except when this process ends without dropping
+/// it: by `std::process::exit`, by a signal. Daemons end even then; others go on.
+///
+/// Drop the queues' other users before you wait: a child that waits for a message nobody sends is
+/// waited for as long.
+#[derive(Clone)]
+pub struct Process {
+    shared: Arc<Shared>,
+}
+
+/// What all clones share.
+struct Shared {
+    plan: Mutex<Plan>,
+    started: OnceLock<Started>,
+}
+
+/// What can change.
+struct Plan {
+    name: String,
+    daemon: bool,
+    identity: Vec<u32>,
+    /// Until it is started.
+    call: Option<Call>,
+    closed: bool,
+}
+
+/// A task and its arguments.
+struct Call {
+    find: fn() -> Result<u32, UnknownTask>,
+    task: &'static str,
+    encode: Box<dyn Fn() -> Result<Vec<u8>, EncodeError> + Send>,
+}
+
+/// A process that was started.
+struct Started {
+    pid: u32,
+    /// Who started it. A copy of this that came through `fork` is nobody's parent.
+    owner: u32,
+    pidfd: OwnedFd,
+    sent: Sent,
+    state: Mutex<State>,
+}
+
+enum State {
+    /// With the call, whose arguments may hold the last handle of a named queue that the child has
+    /// not opened yet.
+    Running(Child, #[expect(dead_code, reason = "held, not read")] Call),
+    Ended(i32),
+}
+
+impl Process {
+    /// A process that will call `task` with `args`, a tuple, once it is started.
+    ///
+    /// A closure with captures is refused by the compiler: what it captures cannot cross into
+    /// another process. Pass that as arguments.
+    ///
+    /// ```compile_fail,E0080
+    /// let name = String::from("captured");
+    /// let process = shmq::Process::new(move || println!("{}", name.len()), ());
+    /// ```
+    #[must_use = "a process runs when it is started"]
+    pub fn new<A, F>(task: F, args: A) -> Self
+    where
+        A: Serialize + Send + 'static,
+        F: Task<A>,
+    {
+        // Its type says it all.
+        let _ = task;
+        let encode = move || {
+            let mut encoded = Vec::new();
+            wire::encode(&args, &mut encoded).map(|()| encoded)
+        };
+        let identity = family::next_identity();
+        let numbers: Vec<_> = identity.iter().map(u32::to_string).collect();
+        let plan = Plan {
+            name: format!("Process-{}", numbers.join(":")),
+            daemon: false,
+            identity,
+            call: Some(Call {
+                find: task::find::<F>,
+                task: type_name::<F>(),
+                encode: Box::new(encode),
+            }),
+            closed: false,
+        };
+        Self { shared: Arc::new(Shared { plan: Mutex::new(plan), started: OnceLock::new() }) }
+    }
+
+    /// Names it, in place of `Process-1` and so on. Has no effect once it is started.
+    #[must_use = "a process runs when it is started"]
+    pub fn name(self, name: impl Into<String>) -> Self {
+        self.change(|plan| plan.name = name.into())
+    }
+
+    /// Is it to end with this process? It must have no children of its own then. Has no effect once it
+    /// is started.
+    #[must_use = "a process runs when it is started"]
+    pub fn daemon(self, daemon: bool) -> Self {
+        self.change(|plan| plan.daemon = daemon)
+    }
+
+    fn change(self, change: impl FnOnce(&mut Plan)) -> Self {
+        let mut plan = self.shared.plan();
+        if plan.call.is_some() {
+            change(&mut plan);
+        }
+        drop(plan);
+        self
+    }
+
+    /// Starts it. When this returns the process exists, and has not necessarily begun to run the task.
+    ///
+    /// # Errors
+    /// [`ProcessError`]: what is wrong with the task, its arguments or this process; the system's
+    /// refusals. It may be tried again, unless it was started.
+    pub fn start(&self) -> Result<(), ProcessError> {
+        // Those that have ended meanwhile are not left zombies.
+        drop(active_children());
+        let mut plan = self.shared.plan();
+        if plan.closed {
+            return Err(ProcessError::Closed);
+        }
+        if current_process().daemon() {
+            return Err(ProcessError::Daemonic);
+        }
+        let call = plan.call.take().ok_or(ProcessError::StartedTwice)?;
+        match launch::launch(&plan, call) {
+            // Whoever takes the call out is alone.
+            Ok(started) => _ = self.shared.started.set(started),
+            Err((call, error)) => {
+                plan.call = Some(call);
+                return Err(error);
+            }
+        }
+        drop(plan);
+        family::add(Arc::downgrade(&self.shared));
+        Ok(())
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// [`ProcessError::NotStarted`], [`ProcessError::Closed`].
+    pub fn join(&self) -> Result<(), ProcessError> {
+        self.started("join")?.wait(None).map(drop)
+    }
+
+    /// Waits until it has ended, no longer than `timeout`. Has it?
+    ///
+    /// # Errors
+    /// As for [`Process::join`].
+    pub fn join_timeout(&self, timeout: Duration) -> Result<bool, ProcessError> {
+        self.started("join")?.wait(Some(timeout))
+    }
+
+    /// Was it started, and has it not ended?
+    pub fn is_alive(&self) -> bool {
+        self.shared.started.get().is_some_and(|started| started.exitcode().is_none())
+    }
+
+    /// How it ended: see [above](Self#exit-codes). `None` until then.
+    ///
+    /// 255 if somebody else waited for it: nobody knows then.
+    pub fn exitcode(&self) -> Option<i32> {
+        self.shared.started.get()?.exitcode()
+    }
+
+    /// Once it has ended: the text of the panic or of the error that made its task fail, if so.
+    pub fn failure(&self) -> Option<String> {
+        let started = self.shared.started.get()?;
+        started.exitcode()?;
+        started.sent.failure()
+    }
+
+    /// Sends SIGTERM, which ends it, unless the task has made other arrangements. Does nothing if it
+    /// has ended.
+    ///
+    /// A process that is ended at any instruction leaves the queues it uses whole and working.
+    ///
+    /// # Errors
+    /// As for [`Process::join`].
+    pub fn terminate(&self) -> Result<(), ProcessError> {
+        self.started("terminate")?.signal(Signal::TERM)
+    }
+
+    /// Sends SIGKILL, which ends it. Does nothing if it has ended.
+    ///
+    /// # Errors
+    /// As for [`Process::join`].
+    pub fn kill(&self) -> Result<(), ProcessError> {
+        self.started("kill")?.signal(Signal::KILL)
+    }
+
+    /// Its process id, once it is started.
+    pub fn pid(&self) -> Option<u32> {
+        Some(self.shared.started.get()?.pid)
+    }
+
+    /// Its name.
+    pub fn get_name(&self) -> String {
+        self.shared.plan().name.clone()
+    }
+
+    /// Does it end with this process?
+    pub fn is_daemon(&self) -> bool {
+        self.shared.plan().daemon
+    }
+
+    /// A descriptor (a pidfd) that is readable once it has ended, for `poll` and its relatives.
+    ///
+    /// # Errors
+    /// As for [`Process::join`].
+    pub fn sentinel(&self) -> Result<BorrowedFd<'_>, ProcessError> {
+        Ok(self.started("wait for")?.pidfd.as_fd())
+    }
+
+    /// No more is to be done with it; its descriptors are closed when the last clone is dropped.
+    /// Most methods fail from now on.
+    ///
+    /// # Errors
+    /// [`ProcessError::StillRunning`].
+    pub fn close(&self) -> Result<(), ProcessError> {
+        if self.is_alive() {
+            return Err(ProcessError::StillRunning);
+        }
+        self.shared.plan().closed = true;
+        Ok(())
+    }
+
+    fn started(&self, what: &'static str) -> Result<&Started, ProcessError> {
+        if self.shared.plan().closed {
+            return Err(ProcessError::Closed);
+        }
+        self.shared.started.get().ok_or(ProcessError::NotStarted { what })
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process")
+            .field("name", &self.get_name())
+            .field("pid", &self.pid())
+            .field("daemon", &self.is_daemon())
+            .field("exitcode", &self.exitcode())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        // Whole at any time.
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let Some(started) = self.started.get() else { return };
+        if started.owner != std::process::id() {
+            return;
+        }
+        if self.plan().daemon {
+            _ = started.signal(Signal::TERM);
+        }
+        _ = started.wait(None);
+    }
+}
+
+impl Started {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait(&self, timeout: Option<Duration>) -> Result<bool, ProcessError> {
+        let ended = wait::ended(self.pidfd.as_fd(), timeout).map_err(ProcessError::os("poll"))?;
+        if ended {
+            self.exitcode();
+        }
+        Ok(ended)
+    }
+
+    /// Reaps it if it has ended.
+    fn exitcode(&self) -> Option<i32> {
+        let mut state = self.state();
+        let code = match &mut *state {
+            State::Ended(code) => return Some(*code),
+            State::Running(child, _) => match child.try_wait() {
+                Ok(None) => return None,
+                Ok(Some(status)) => {
+                    status.code().or(status.signal().map(|signal| -signal)).unwrap_or(UNKNOWN)
+                }
+                Err(_) => UNKNOWN,
+            },
+        };
+        let running = std::mem::replace(&mut *state, State::Ended(code));
+        // Whatever dropping the arguments does, it may ask for the exit code.
+        drop(state);
+        drop(running);
+        Some(code)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), ProcessError> {
+        match rustix::process::pidfd_send_signal(&self.pidfd, signal) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(errno) => Err(ProcessError::os("pidfd_send_signal")(errno)),
+        }
+    }
+}
+
+/// The exit code of a process that somebody else waited for.
+const UNKNOWN: i32 = 255;

@@ -1,0 +1,500 @@
+//! Processes as `multiprocessing` has them.
+
+mod runner;
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::io::Read;
+use std::os::fd::BorrowedFd;
+use std::process::{Command, ExitCode, exit};
+use std::time::{Duration, Instant};
+use std::{env, fs, io, thread};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use serde::ser::Error as _;
+use serde::{Deserialize, Serialize, Serializer};
+use shmq::{
+    Process, ProcessError, PutError, Queue, active_children, cpu_count, current_process,
+    parent_process,
+};
+
+const INHERITANCE: &str =
+    "Queue objects should only be shared between processes through inheritance";
+
+/// How long anything may take before it counts as lost.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn main() -> ExitCode {
+    if env::var_os("SHMQ_TEST_WITHOUT_INIT").is_some() {
+        return without_init();
+    }
+    shmq::init(shmq::tasks![
+        nothing,
+        end_with,
+        fail,
+        fail_with_nothing,
+        panics,
+        put,
+        get_all,
+        both,
+        sum,
+        sleep,
+        introduce,
+        stay_with,
+        start_daemon,
+        start_child,
+        start_child_anyway,
+        read_stdin,
+        look,
+        sort::<u8>,
+        echo_bundle,
+        drop_it,
+    ]);
+    runner::run(tests![
+        exit_codes_are_those_of_the_task,
+        what_went_wrong_travels_back,
+        signals_are_negative_exit_codes,
+        joining_has_an_end,
+        a_process_is_started_once_and_closed_at_the_end,
+        an_idle_consumer_can_be_terminated,
+        queues_travel_as_arguments,
+        queues_travel_in_structs_and_to_grandchildren,
+        queues_travel_in_no_other_way,
+        arguments_that_cannot_be_encoded_are_an_error_of_start,
+        large_arguments_travel,
+        every_instance_of_a_generic_function_is_a_task,
+        unregistered_functions_are_named,
+        init_must_come_first,
+        a_process_knows_itself_and_its_parent,
+        a_child_has_the_parents_arguments_and_an_empty_stdin,
+        a_child_inherits_what_it_was_handed_and_nothing_else,
+        daemons_have_no_children,
+        daemons_end_with_their_parent_even_if_it_is_killed,
+        dropping_waits_and_terminates_daemons,
+        children_that_ended_are_no_zombies,
+        a_sentinel_can_be_polled,
+        the_cpus_are_counted,
+    ])
+}
+
+fn nothing() {}
+
+fn end_with(code: i32) {
+    exit(code);
+}
+
+fn fail(why: String) -> Result<(), Box<dyn Error>> {
+    Err(why.into())
+}
+
+fn fail_with_nothing() -> Result<(), io::Error> {
+    Ok(())
+}
+
+fn panics(why: String) {
+    panic!("{why} happened");
+}
+
+fn put(queue: Queue<u32>, numbers: Vec<u32>) {
+    numbers.into_iter().for_each(|number| queue.put(number).unwrap());
+}
+
+fn get_all(queue: Queue<u32>, idle: Queue<()>) {
+    idle.put(()).unwrap();
+    while queue.get().is_ok() {}
+}
+
+fn both(name: String, from: Queue<u32>, to: Queue<(String, u32)>) {
+    to.put((name, from.get().unwrap())).unwrap();
+}
+
+fn sum(bytes: Vec<u8>, to: Queue<u64>) {
+    to.put(bytes.iter().map(|&byte| u64::from(byte)).sum()).unwrap();
+}
+
+fn sleep() {
+    thread::sleep(PATIENCE);
+}
+
+/// Who somebody is: name, pid, daemon, name and pid of the parent.
+type Introduction = (String, u32, bool, String, u32);
+
+fn introduce(to: Queue<Introduction>) {
+    let (own, parent) = (current_process(), parent_process().unwrap());
+    assert!(parent.is_alive());
+    let parent = (parent.name().to_owned(), parent.pid());
+    to.put((own.name().to_owned(), own.pid(), own.daemon(), parent.0, parent.1)).unwrap();
+}
+
+/// Tells its pid and stays.
+fn stay_with(pids: Queue<u32>) {
+    pids.put(std::process::id()).unwrap();
+    sleep();
+}
+
+fn start_daemon(pids: Queue<u32>) {
+    let daemon = Process::new(stay_with, (pids,)).daemon(true);
+    daemon.start().unwrap();
+    sleep();
+}
+
+fn start_child(to: Queue<Introduction>) {
+    let child = Process::new(introduce, (to,));
+    child.start().unwrap();
+    child.join().unwrap();
+}
+
+/// What a daemon is told.
+fn start_child_anyway(to: Queue<String>) {
+    let error = Process::new(nothing, ()).start().unwrap_err();
+    to.put(error.to_string()).unwrap();
+}
+
+fn read_stdin(to: Queue<(Vec<String>, usize)>) {
+    let mut bytes = Vec::new();
+    io::stdin().read_to_end(&mut bytes).unwrap();
+    to.put((env::args().collect(), bytes.len())).unwrap();
+}
+
+/// What is open beside the three and the directory being read, and what a `ls` of this process's has.
+fn look(to: Queue<(Vec<String>, String)>) {
+    let links = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| {
+        let link = fs::read_link(entry.unwrap().path()).ok()?;
+        Some(link.display().to_string())
+    });
+    let links = links.filter(|link| !link.ends_with("/fd")).collect();
+    let ls = Command::new("ls").args(["-l", "/proc/self/fd"]).output().unwrap();
+    to.put((links, String::from_utf8(ls.stdout).unwrap())).unwrap();
+}
+
+fn sort<T: Ord + Serialize>(to: Queue<Vec<T>>, mut values: Vec<T>) {
+    values.sort();
+    to.put(values).unwrap();
+}
+
+#[derive(Serialize, Deserialize)]
+struct Bundle {
+    words: Vec<String>,
+    queues: Vec<Queue<String>>,
+}
+
+fn echo_bundle(bundle: Bundle, depth: u8) {
+    if depth > 0 {
+        let child = Process::new(echo_bundle, (bundle, depth - 1));
+        child.start().unwrap();
+        return child.join().unwrap();
+    }
+    let Bundle { words, queues } = bundle;
+    for (word, queue) in words.into_iter().zip(queues) {
+        let asked = queue.get().unwrap();
+        queue.put(format!("{asked} {word}")).unwrap();
+    }
+}
+
+fn started(process: Process) -> Process {
+    process.start().unwrap();
+    process
+}
+
+fn ended(process: Process) -> Process {
+    process.start().unwrap();
+    assert!(process.join_timeout(PATIENCE).unwrap(), "{process:?} hangs");
+    process
+}
+
+fn exit_codes_are_those_of_the_task() {
+    assert_eq!(ended(Process::new(nothing, ())).exitcode(), Some(0));
+    assert_eq!(ended(Process::new(fail_with_nothing, ())).exitcode(), Some(0));
+    for code in [0, 1, 7, 255] {
+        let process = ended(Process::new(end_with, (code,)));
+        assert_eq!(process.exitcode(), Some(code));
+        assert_eq!(process.failure(), None);
+    }
+}
+
+fn what_went_wrong_travels_back() {
+    let process = ended(Process::new(fail, ("no milk".to_owned(),)));
+    assert_eq!((process.exitcode(), process.failure().as_deref()), (Some(1), Some("no milk")));
+    let process = ended(Process::new(panics, ("something".to_owned(),)));
+    let failure = process.failure();
+    assert_eq!((process.exitcode(), failure.as_deref()), (Some(1), Some("something happened")));
+}
+
+fn signals_are_negative_exit_codes() {
+    let process = started(Process::new(sleep, ()));
+    assert_eq!((process.exitcode(), process.is_alive()), (None, true));
+    process.terminate().unwrap();
+    process.join().unwrap();
+    assert_eq!((process.exitcode(), process.is_alive()), (Some(-15), false));
+    let process = started(Process::new(sleep, ()));
+    process.kill().unwrap();
+    process.join().unwrap();
+    assert_eq!(process.exitcode(), Some(-9));
+    // It has ended, and been waited for: this hits nobody.
+    process.terminate().unwrap();
+    process.kill().unwrap();
+}
+
+fn joining_has_an_end() {
+    let process = started(Process::new(sleep, ()));
+    let start = Instant::now();
+    assert!(!process.join_timeout(Duration::from_millis(50)).unwrap());
+    assert!(start.elapsed() >= Duration::from_millis(50));
+    assert!(!process.join_timeout(Duration::ZERO).unwrap());
+    process.kill().unwrap();
+    assert!(process.join_timeout(Duration::MAX).unwrap());
+    assert!(process.join_timeout(Duration::ZERO).unwrap());
+}
+
+fn a_process_is_started_once_and_closed_at_the_end() {
+    let text = |result: Result<(), ProcessError>| result.unwrap_err().to_string();
+    let process = Process::new(sleep, ()).name("sleeper");
+    assert_eq!(text(process.join()), "can only join a started process");
+    assert_eq!(text(process.terminate()), "can only terminate a started process");
+    assert_eq!((process.pid(), process.exitcode(), process.is_alive()), (None, None, false));
+    process.start().unwrap();
+    assert_eq!(text(process.start()), "cannot start a process twice");
+    assert_eq!(process.clone().name("late").daemon(true).get_name(), "sleeper");
+    assert!(!process.is_daemon());
+    assert!(text(process.close()).starts_with("cannot close a process while it is still running"));
+    process.kill().unwrap();
+    process.join().unwrap();
+    process.close().unwrap();
+    for result in [process.start(), process.join(), process.kill()] {
+        assert_eq!(text(result), "process object is closed");
+    }
+    process.close().unwrap();
+}
+
+fn an_idle_consumer_can_be_terminated() {
+    let (queue, idle) = (Queue::new(3).unwrap(), Queue::new(1).unwrap());
+    for _ in 0..3 {
+        let consumer = started(Process::new(get_all, (queue.clone(), idle.clone())));
+        idle.get_timeout(PATIENCE).unwrap();
+        thread::sleep(Duration::from_millis(20));
+        consumer.terminate().unwrap();
+        consumer.join().unwrap();
+        assert_eq!(consumer.exitcode(), Some(-15));
+        queue.put(7).unwrap();
+        assert_eq!(queue.get_timeout(PATIENCE).unwrap(), 7);
+    }
+}
+
+fn queues_travel_as_arguments() {
+    let queue = Queue::new(0).unwrap();
+    let numbers: Vec<u32> = (0..100).collect();
+    // What was put stays, even if nobody is left but the one who created the queue.
+    assert_eq!(ended(Process::new(put, (queue.clone(), numbers.clone()))).exitcode(), Some(0));
+    let got: Vec<_> = (0..100).map(|_| queue.get_nowait().unwrap()).collect();
+    assert_eq!(got, numbers);
+
+    let name = format!("facade-{}-argument", std::process::id());
+    let named = Queue::builder().maxsize(1).create_named(&name).unwrap();
+    let answers = Queue::new(1).unwrap();
+    named.put(5).unwrap();
+    ended(Process::new(both, ("named".to_owned(), named, answers.clone())));
+    assert_eq!(answers.get_nowait().unwrap(), ("named".to_owned(), 5));
+}
+
+fn queues_travel_in_structs_and_to_grandchildren() {
+    for depth in 0..3 {
+        let queues: Vec<_> = (0..5).map(|_| Queue::new(1).unwrap()).collect();
+        queues.iter().for_each(|queue| queue.put("who?".to_owned()).unwrap());
+        let words = (0..5).map(|number| format!("number {number}")).collect();
+        ended(Process::new(echo_bundle, (Bundle { words, queues: queues.clone() }, depth)));
+        for (number, queue) in queues.iter().enumerate() {
+            assert_eq!(queue.get_nowait().unwrap(), format!("who? number {number}"));
+        }
+    }
+}
+
+fn queues_travel_in_no_other_way() {
+    let queue = Queue::<u8>::new(1).unwrap();
+    let carrier = Queue::new(1).unwrap();
+    let error = carrier.put(Some(queue)).unwrap_err();
+    assert_eq!(error.source().unwrap().to_string(), INHERITANCE);
+    assert!(matches!(error, PutError::Encode { value: Some(_), .. }));
+    assert!(carrier.empty());
+    // The reason is not told of what failed for another.
+    let carrier = Queue::new(1).unwrap();
+    let error = carrier.put(Unencodable).unwrap_err();
+    assert_eq!(error.source().unwrap().to_string(), "the value cannot be encoded");
+}
+
+#[derive(Deserialize)]
+struct Unencodable;
+
+impl Serialize for Unencodable {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(S::Error::custom("no"))
+    }
+}
+
+fn arguments_that_cannot_be_encoded_are_an_error_of_start() {
+    let process = Process::new(drop_it, (Unencodable,)).name("carrier");
+    for _ in 0..2 {
+        let error = process.start().unwrap_err();
+        let expected = "the arguments of carrier cannot travel: the value cannot be encoded";
+        assert_eq!(error.to_string(), expected);
+    }
+    assert!(!process.is_alive());
+}
+
+fn drop_it(_: Unencodable) {}
+
+fn large_arguments_travel() {
+    let sums = Queue::new(1).unwrap();
+    ended(Process::new(sum, (vec![3; 1 << 20], sums.clone())));
+    assert_eq!(sums.get_nowait().unwrap(), 3 << 20);
+}
+
+fn every_instance_of_a_generic_function_is_a_task() {
+    let sorted = Queue::new(1).unwrap();
+    ended(Process::new(sort::<u8>, (sorted.clone(), vec![3, 1, 2])));
+    assert_eq!(sorted.get_nowait().unwrap(), [1, 2, 3]);
+    let sorted = Queue::new(1).unwrap();
+    let error = Process::new(sort::<u16>, (sorted, vec![3, 1, 2])).start().unwrap_err();
+    assert!(error.to_string().contains("sort<u16> is not registered"), "{error}");
+}
+
+fn unregistered_functions_are_named() {
+    fn stranger() {}
+    let error = Process::new(stranger, ()).start().unwrap_err().to_string();
+    let expected = "stranger is not registered; \
+                    add it to shmq::init(shmq::tasks![…]) at the start of main";
+    assert!(error.starts_with("process::") && error.ends_with(expected), "{error}");
+    let closure = Process::new(|| {}, ()).start().unwrap_err().to_string();
+    assert!(closure.contains("{{closure}} is not registered"), "{closure}");
+}
+
+/// The part of a process that forgets `init`, or calls it too late.
+fn without_init() -> ExitCode {
+    let error = Process::new(nothing, ()).start().unwrap_err().to_string();
+    let expected = "shmq::init was not called, so no other process could run process::nothing";
+    assert!(error.starts_with(expected), "{error}");
+    if shmq_task_is_set() {
+        return ExitCode::from(3);
+    }
+    shmq::init(shmq::tasks![nothing]);
+    let child = ended(Process::new(nothing, ()));
+    assert_eq!(child.exitcode(), Some(3));
+    let failure = child.failure().unwrap();
+    assert!(failure.starts_with("it ended before shmq::init"), "{failure}");
+    ExitCode::SUCCESS
+}
+
+fn shmq_task_is_set() -> bool {
+    env::var_os("SHMQ_TASK").is_some()
+}
+
+fn init_must_come_first() {
+    let mut command = Command::new(env::current_exe().unwrap());
+    let output = command.env("SHMQ_TEST_WITHOUT_INIT", "1").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn a_process_knows_itself_and_its_parent() {
+    assert_eq!(current_process().name(), "MainProcess");
+    assert!(parent_process().is_none() && !current_process().daemon());
+    let own_pid = std::process::id();
+    let answers = Queue::new(1).unwrap();
+
+    let child = ended(Process::new(introduce, (answers.clone(),)).name("Ada").daemon(true));
+    let (name, pid, daemon, parent, parent_pid) = answers.get_nowait().unwrap();
+    assert_eq!((name.as_str(), Some(pid), daemon), ("Ada", child.pid(), true));
+    assert_eq!((parent.as_str(), parent_pid), ("MainProcess", own_pid));
+
+    let child = ended(Process::new(start_child, (answers.clone(),)));
+    let (name, _, daemon, parent, parent_pid) = answers.get_nowait().unwrap();
+    assert_eq!((parent, Some(parent_pid)), (child.get_name(), child.pid()));
+    assert_eq!((name, daemon), (format!("{}:1", child.get_name()), false));
+    assert!(child.get_name().starts_with("Process-"));
+}
+
+fn a_child_has_the_parents_arguments_and_an_empty_stdin() {
+    let answers = Queue::new(1).unwrap();
+    ended(Process::new(read_stdin, (answers.clone(),)));
+    assert_eq!(answers.get_nowait().unwrap(), (env::args().collect(), 0));
+}
+
+fn a_child_inherits_what_it_was_handed_and_nothing_else() {
+    let _other = Queue::<u8>::new(1).unwrap();
+    let answers = Queue::new(1).unwrap();
+    ended(Process::new(look, (answers.clone(),)));
+    let (links, ls) = answers.get_nowait().unwrap();
+    let segments = links.iter().filter(|link| link.starts_with("/memfd:shmq ")).count();
+    assert_eq!(segments, 1, "{links:?}");
+    assert!(!ls.contains("memfd:") && !ls.contains("pidfd"), "{ls}");
+}
+
+fn daemons_have_no_children() {
+    let answers = Queue::new(1).unwrap();
+    ended(Process::new(start_child_anyway, (answers.clone(),)).daemon(true));
+    let expected = "daemonic processes are not allowed to have children";
+    assert_eq!(answers.get_nowait().unwrap(), expected);
+}
+
+fn pid(pid: u32) -> Pid {
+    Pid::from_raw(pid.cast_signed()).unwrap()
+}
+
+fn wait_for(pidfd: BorrowedFd<'_>) {
+    let timeout = PATIENCE.try_into().unwrap();
+    let ended = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)).unwrap();
+    assert_eq!(ended, 1, "it lives on");
+}
+
+fn daemons_end_with_their_parent_even_if_it_is_killed() {
+    use std::os::fd::AsFd;
+    for signal in [Signal::KILL, Signal::TERM] {
+        let pids = Queue::new(1).unwrap();
+        let parent = started(Process::new(start_daemon, (pids.clone(),)));
+        let daemon = pid(pids.get_timeout(PATIENCE).unwrap());
+        let daemon = pidfd_open(daemon, PidfdFlags::empty()).unwrap();
+        kill_process(pid(parent.pid().unwrap()), signal).unwrap();
+        parent.join().unwrap();
+        wait_for(daemon.as_fd());
+    }
+}
+
+fn dropping_waits_and_terminates_daemons() {
+    let queue = Queue::new(0).unwrap();
+    drop(started(Process::new(put, (queue.clone(), vec![1, 2, 3]))));
+    assert_eq!(queue.qsize(), 3);
+    let start = Instant::now();
+    drop(started(Process::new(sleep, ()).daemon(true)));
+    assert!(start.elapsed() < PATIENCE / 2);
+    assert!(active_children().is_empty());
+}
+
+fn children_that_ended_are_no_zombies() {
+    let children: Vec<_> = (0..4).map(|_| started(Process::new(nothing, ()))).collect();
+    let sleeper = started(Process::new(sleep, ()).daemon(true));
+    let pids: HashSet<_> = active_children().iter().filter_map(Process::pid).collect();
+    assert!(pids.contains(&sleeper.pid().unwrap()));
+    let start = Instant::now();
+    while active_children().len() > 1 {
+        assert!(start.elapsed() < PATIENCE);
+        thread::sleep(Duration::from_millis(1));
+    }
+    for child in &children {
+        assert!(!fs::exists(format!("/proc/{}", child.pid().unwrap())).unwrap());
+    }
+    assert!(children.iter().all(|child| child.exitcode() == Some(0)));
+}
+
+fn a_sentinel_can_be_polled() {
+    let process = Process::new(sleep, ());
+    assert!(process.sentinel().is_err());
+    process.start().unwrap();
+    let sentinel = process.sentinel().unwrap();
+    let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+    assert_eq!(poll(&mut [PollFd::new(&sentinel, PollFlags::IN)], Some(&now)).unwrap(), 0);
+    process.kill().unwrap();
+    wait_for(sentinel);
+}
+
+fn the_cpus_are_counted() {
+    assert!((1..=thread::available_parallelism().unwrap().get()).contains(&cpu_count()));
+}

@@ -1,0 +1,70 @@
+//! Runs tests from a `main` of our own, which begins with `shmq::init`.
+//!
+//! Prints what libtest prints, and takes words to filter by. One test at a time: each ends with no
+//! child left, not even a zombie.
+
+use std::panic;
+use std::process::{ExitCode, exit};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::process::{WaitOptions, wait};
+
+/// How long a test may take before it counts as hanging.
+const TEST_MAX: Duration = Duration::from_secs(120);
+
+pub(crate) type Test = (&'static str, fn());
+
+/// Names functions as tests.
+#[macro_export]
+macro_rules! tests {
+    ($($test:ident),* $(,)?) => {
+        &[$((stringify!($test), $test as fn())),*]
+    };
+}
+
+pub(crate) fn run(tests: &[Test]) -> ExitCode {
+    let words: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let is_wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word));
+    let wanted: Vec<_> = tests.iter().filter(|(name, _)| is_wanted(name)).collect();
+    let started = Instant::now();
+    println!("\nrunning {} tests", wanted.len());
+    let mut failed = Vec::new();
+    for &&(name, test) in &wanted {
+        let passed = passes(name, test);
+        println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
+        failed.extend((!passed).then_some(name));
+    }
+    if !failed.is_empty() {
+        println!("\nfailures:\n    {}", failed.join("\n    "));
+    }
+    println!(
+        "\ntest result: {}. {} passed; {} failed; 0 ignored; 0 measured; {} filtered out; finished in {:.2}s\n",
+        if failed.is_empty() { "ok" } else { "FAILED" },
+        wanted.len() - failed.len(),
+        failed.len(),
+        tests.len() - wanted.len(),
+        started.elapsed().as_secs_f64(),
+    );
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(101) }
+}
+
+fn passes(name: &'static str, test: fn()) -> bool {
+    let (over, end) = mpsc::channel::<()>();
+    let watch = thread::spawn(move || {
+        if end.recv_timeout(TEST_MAX) == Err(RecvTimeoutError::Timeout) {
+            println!("test {name} ... FAILED: it hangs");
+            exit(101);
+        }
+    });
+    let passed = panic::catch_unwind(test).is_ok();
+    drop(over);
+    watch.join().unwrap();
+    let childless = matches!(wait(WaitOptions::NOHANG), Err(Errno::CHILD));
+    if !childless {
+        println!("test {name} left a child, or a zombie");
+    }
+    passed && childless
+}
