@@ -1,5 +1,6 @@
 //! The first statement of `main`.
 
+use crate::pool;
 use crate::process::child;
 use crate::task::{self, Registered};
 
@@ -29,7 +30,8 @@ use crate::task::{self, Registered};
 /// # Panics
 /// If it is called a second time.
 pub fn init(tasks: impl IntoIterator<Item = Registered>) {
-    let first = task::set(tasks.into_iter().collect());
+    let own = [Registered::new(pool::work)];
+    let first = task::set(tasks.into_iter().chain(own).collect());
     assert!(first, "shmq::init was called twice; give it all tasks at the start of main");
     child::run_if_child();
 }

@@ -1,0 +1,569 @@
+//! Pools as `multiprocessing` has them, and what becomes of tasks whose workers die.
+
+mod runner;
+
+use std::collections::{HashMap, HashSet};
+use std::error::Error;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::process::{ExitCode, exit};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use shmq::{Pool, PoolError, Process, Queue, Value, active_children, current_process};
+
+/// How long anything may take before it counts as lost.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn main() -> ExitCode {
+    shmq::init(shmq::tasks![
+        square,
+        add,
+        area,
+        greet,
+        refuse,
+        fail_softly,
+        panics,
+        leave,
+        pid,
+        pid_for,
+        sleep_ms,
+        sleepy,
+        length,
+        repeat,
+        take_queue,
+        keep,
+        keep_and_leave,
+        fail_to_keep,
+        count,
+        wait_for_message,
+        send_message,
+        is_daemon,
+        in_a_daemon,
+        pool_that_is_forgotten,
+    ]);
+    runner::run(tests![
+        apply_returns_what_the_task_returns,
+        failures_are_errors_with_their_text,
+        answers_arrive_later,
+        map_keeps_the_order,
+        starmap_spreads_the_arguments,
+        imap_gives_answers_as_they_come,
+        an_error_in_the_middle_is_one_items,
+        callbacks_are_called,
+        large_arguments_and_answers_travel,
+        queues_travel_by_the_initializer_only,
+        a_failing_initializer_breaks_the_pool,
+        initializers_that_end_their_worker_break_the_pool,
+        workers_end_after_so_many_tasks,
+        a_job_behind_a_long_one_goes_to_who_is_idle,
+        a_killed_worker_is_an_error_and_is_replaced,
+        whoever_is_killed_every_task_ends_once,
+        closing_finishes_what_was_called_for,
+        terminating_ends_blocked_tasks,
+        dropping_terminates,
+        workers_are_daemons_of_who_is_none,
+        workers_end_with_a_killed_parent,
+        numbers_are_checked,
+    ])
+}
+
+fn square(number: u64) -> u64 {
+    number * number
+}
+
+fn add(a: i32, b: i32) -> i32 {
+    a + b
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Rectangle {
+    sides: (u32, u32),
+    name: Option<String>,
+}
+
+impl Value for Rectangle {}
+
+fn area(of: Rectangle) -> Result<(Rectangle, u32), String> {
+    let (a, b) = of.sides;
+    a.checked_mul(b).map(|area| (of, area)).ok_or("too large".to_owned())
+}
+
+fn greet() -> Rectangle {
+    Rectangle { sides: (1, 2), name: Some("hello".to_owned()) }
+}
+
+fn refuse(why: String) -> Result<(), Box<dyn Error>> {
+    Err(why.into())
+}
+
+fn fail_softly(number: u64) -> Result<u64, io::Error> {
+    if number % 10 == 3 { Err(io::Error::other(format!("not {number}"))) } else { Ok(number) }
+}
+
+fn panics(why: String) -> u8 {
+    panic!("{why} happened");
+}
+
+fn leave(code: i32) {
+    exit(code);
+}
+
+fn pid() -> u32 {
+    std::process::id()
+}
+
+fn sleep_ms(ms: u64) -> u64 {
+    thread::sleep(Duration::from_millis(ms));
+    ms
+}
+
+fn sleepy(number: u64) -> u64 {
+    sleep_ms(number % 7)
+}
+
+fn length(bytes: Vec<u8>) -> usize {
+    bytes.len()
+}
+
+fn repeat(byte: u8, times: usize) -> Vec<u8> {
+    vec![byte; times]
+}
+
+fn take_queue(_: Option<Queue<u8>>) {}
+
+/// What the initializer was given.
+static KEPT: OnceLock<(Queue<u64>, Queue<u64>)> = OnceLock::new();
+
+fn keep(a: Queue<u64>, b: Queue<u64>) {
+    KEPT.set((a, b)).unwrap();
+}
+
+fn keep_and_leave() {
+    exit(4);
+}
+
+fn fail_to_keep() -> Result<(), String> {
+    Err("no room".to_owned())
+}
+
+/// Takes some time before it counts as run, and some after that.
+fn count(number: u64) -> u64 {
+    let spin = || {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_micros(10) {}
+    };
+    spin();
+    KEPT.get().unwrap().0.put(number).unwrap();
+    spin();
+    number
+}
+
+fn wait_for_message() -> u64 {
+    KEPT.get().unwrap().1.get().unwrap()
+}
+
+fn send_message(number: u64) {
+    KEPT.get().unwrap().1.put(number).unwrap();
+}
+
+fn is_daemon() -> (bool, String) {
+    (current_process().daemon(), current_process().name().to_owned())
+}
+
+fn in_a_daemon(to: Queue<String>) {
+    to.put(Pool::new(1).unwrap_err().to_string()).unwrap();
+}
+
+fn pool_that_is_forgotten(to: Queue<u32>) {
+    let pool = Pool::new(2).unwrap();
+    to.put(pool.apply(pid, ()).unwrap()).unwrap();
+    thread::sleep(PATIENCE);
+}
+
+fn apply_returns_what_the_task_returns() {
+    let pool = Pool::new(2).unwrap();
+    assert_eq!(pool.apply(square, (12,)).unwrap(), 144);
+    assert_eq!(pool.apply(add, (-3, 5)).unwrap(), 2);
+    assert_eq!(pool.apply(greet, ()).unwrap().name.as_deref(), Some("hello"));
+    let flat = Rectangle { sides: (3, 4), name: None };
+    assert_eq!(pool.apply(area, (flat.clone(),)).unwrap(), (flat, 12));
+    assert_ne!(pool.apply(pid, ()).unwrap(), std::process::id());
+    assert_eq!(pool.processes(), 2);
+}
+
+fn failures_are_errors_with_their_text() {
+    let pool = Pool::new(1).unwrap();
+    let error = pool.apply(refuse, ("no milk".to_owned(),)).unwrap_err();
+    assert!(matches!(&error, PoolError::Failed { text } if text == "no milk"), "{error}");
+    let error = pool.apply(panics, ("something".to_owned(),)).unwrap_err();
+    assert!(matches!(&error, PoolError::Panicked { text } if text == "something happened"));
+    let huge = Rectangle { sides: (u32::MAX, 2), name: None };
+    assert_eq!(pool.apply(area, (huge,)).unwrap_err().to_string(), "too large");
+    fn stranger() {}
+    let error = pool.apply(stranger, ()).unwrap_err();
+    assert!(error.to_string().contains("stranger is not registered"), "{error}");
+    // None of them has cost the worker.
+    assert_eq!(active_children().len(), 1);
+    assert_eq!(pool.apply(square, (3,)).unwrap(), 9);
+}
+
+fn answers_arrive_later() {
+    let pool = Pool::new(1).unwrap();
+    let slow = pool.apply_async(sleep_ms, (300,)).unwrap();
+    let failing = pool.apply_async(refuse, (String::new(),)).unwrap();
+    assert!(!slow.ready() && slow.successful().is_none());
+    assert!(matches!(slow.get_timeout(Duration::from_millis(1)), Err(PoolError::Timeout)));
+    assert!(!slow.wait_timeout(Duration::from_millis(1)));
+    assert!(slow.wait_timeout(PATIENCE));
+    assert_eq!(slow.successful(), Some(true));
+    assert_eq!((slow.get().unwrap(), slow.get().unwrap()), (300, 300));
+    failing.wait();
+    assert!(failing.ready());
+    assert_eq!(failing.successful(), Some(false));
+    failing.get().unwrap_err();
+    failing.get().unwrap_err();
+}
+
+fn map_keeps_the_order() {
+    let pool = Pool::new(3).unwrap();
+    let expected: Vec<_> = (0..100).map(|number| number % 7).collect();
+    for chunksize in [None, Some(1), Some(7), Some(1000)] {
+        assert_eq!(pool.map(sleepy, 0..100, chunksize).unwrap(), expected);
+    }
+    assert!(pool.map(square, [], None).unwrap().is_empty());
+    let later = pool.map_async(square, 0..3, None).unwrap();
+    assert_eq!(later.get().unwrap(), [0, 1, 4]);
+}
+
+fn starmap_spreads_the_arguments() {
+    let pool = Pool::new(2).unwrap();
+    let pairs = (0..50).map(|number| (number, -2 * number));
+    let expected: Vec<_> = (0..50).map(|number| -number).collect();
+    assert_eq!(pool.starmap(add, pairs.clone(), None).unwrap(), expected);
+    assert_eq!(pool.starmap_async(add, pairs, Some(3)).unwrap().get().unwrap(), expected);
+}
+
+fn imap_gives_answers_as_they_come() {
+    let pool = Pool::new(2).unwrap();
+    let ordered = pool.imap(sleepy, 0..40, None).unwrap();
+    assert_eq!(ordered.len(), 40);
+    let expected: Vec<_> = (0..40).map(|number| number % 7).collect();
+    assert_eq!(ordered.map(Result::unwrap).collect::<Vec<_>>(), expected);
+
+    let mut unordered = pool.imap_unordered(sleep_ms, [400, 1, 1, 1], None).unwrap();
+    let first: Vec<_> = unordered.by_ref().take(3).map(Result::unwrap).collect();
+    assert_eq!(first, [1, 1, 1]);
+    let early = unordered.next_timeout(Duration::from_millis(1)).unwrap();
+    assert!(matches!(early, Err(PoolError::Timeout)));
+    assert_eq!(unordered.next_timeout(PATIENCE).unwrap().unwrap(), 400);
+    assert!(unordered.next().is_none() && unordered.next_timeout(Duration::ZERO).is_none());
+
+    let chunked: HashSet<_> =
+        pool.imap_unordered(square, 0..100, Some(9)).unwrap().flatten().collect();
+    assert_eq!(chunked, (0..100).map(square).collect());
+}
+
+fn an_error_in_the_middle_is_one_items() {
+    let pool = Pool::new(2).unwrap();
+    for chunksize in [1, 4] {
+        let outcomes: Vec<_> = pool.imap(fail_softly, 0..20, Some(chunksize)).unwrap().collect();
+        for (number, outcome) in (0..).zip(outcomes) {
+            match outcome {
+                Ok(value) => assert_eq!(value, number),
+                Err(error) => {
+                    assert_eq!(error.to_string(), format!("not {}", number / 10 * 10 + 3));
+                }
+            }
+        }
+        let error = pool.map(fail_softly, 0..20, Some(chunksize)).unwrap_err();
+        assert_eq!(error.to_string(), "not 3");
+    }
+}
+
+fn callbacks_are_called() {
+    let pool = Pool::new(2).unwrap();
+    let (tell, told) = mpsc::channel();
+    let teller = || {
+        let tell = tell.clone();
+        move |text: String| tell.send(text).unwrap()
+    };
+    let (good, bad) = (teller(), teller());
+    let one = pool.apply_async(square, (5,)).unwrap();
+    let one = one.callback(move |value| good(format!("good {value}")));
+    let one = one.error_callback(move |error| bad(format!("bad {error}")));
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "good 25");
+    // At once, if the answer is there.
+    let late = teller();
+    let one = one.callback(move |value| late(format!("late {value}")));
+    assert_eq!(told.try_recv().unwrap(), "late 25");
+    drop(one);
+
+    let (good, bad) = (teller(), teller());
+    let all = pool.map_async(fail_softly, 0..9, None).unwrap();
+    let all = all.callback(move |values| good(format!("good {values:?}")));
+    drop(all.error_callback(move |error| bad(format!("bad {error}"))));
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "bad not 3");
+
+    // One that panics costs nobody anything.
+    let one = pool.apply_async(square, (5,)).unwrap().callback(|_| panic!("a callback does"));
+    one.wait();
+    assert_eq!(pool.apply(square, (6,)).unwrap(), 36);
+
+    // One may hold the pool.
+    let pool = Arc::new(pool);
+    let (held, last) = (Arc::clone(&pool), teller());
+    let slow = pool.apply_async(sleep_ms, (50,)).unwrap();
+    drop(pool);
+    let slow = slow.callback(move |_| {
+        drop(held);
+        last("dropped".to_owned());
+    });
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "dropped");
+    drop(slow);
+    nobody_is_left();
+}
+
+/// Waits until the last worker has ended: nobody joins a pool that its own thread dropped.
+fn nobody_is_left() {
+    let start = Instant::now();
+    while !active_children().is_empty() {
+        assert!(start.elapsed() < PATIENCE, "{:?} live on", active_children());
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn large_arguments_and_answers_travel() {
+    let most = if cfg!(debug_assertions) { 4 << 20 } else { 64 << 20 };
+    let pool = Pool::new(2).unwrap();
+    assert_eq!(pool.apply(length, (vec![1; most],)).unwrap(), most);
+    let large = pool.apply(repeat, (7, most)).unwrap();
+    assert!(large.len() == most && large.iter().all(|&byte| byte == 7));
+    let lengths = pool.map(length, (0..40).map(|number| vec![0; number * 10_000]), None).unwrap();
+    assert_eq!(lengths, (0..40).map(|number| number * 10_000).collect::<Vec<_>>());
+}
+
+fn queues_travel_by_the_initializer_only() {
+    let queues = [Queue::new(0).unwrap(), Queue::new(0).unwrap()];
+    let [ran, messages] = queues.clone();
+    let pool = Pool::builder().processes(2).initializer(keep, (ran, messages)).create().unwrap();
+    assert_eq!(pool.map(count, 0..10, None).unwrap(), (0..10).collect::<Vec<_>>());
+    let ran: HashSet<_> = (0..10).map(|_| queues[0].get_nowait().unwrap()).collect();
+    assert_eq!(ran, (0..10).collect());
+
+    let error = pool.apply(take_queue, (Some(Queue::new(1).unwrap()),)).unwrap_err();
+    let expected = "Queue objects should only be shared between processes through inheritance";
+    assert_eq!(error.source().unwrap().to_string(), expected);
+    assert!(matches!(error, PoolError::Args(_)));
+    pool.apply(take_queue, (None,)).unwrap();
+}
+
+fn a_failing_initializer_breaks_the_pool() {
+    let pool = Pool::builder().processes(2).initializer(fail_to_keep, ()).create().unwrap();
+    let error = match pool.apply_async(square, (1,)) {
+        Ok(later) => later.get_timeout(PATIENCE).unwrap_err(),
+        Err(error) => error,
+    };
+    assert_eq!(error.to_string(), "the pool is broken: the initializer failed: no room");
+    let error = pool.apply(square, (1,)).unwrap_err();
+    assert!(matches!(error, PoolError::Broken { .. }), "{error}");
+    pool.close();
+    pool.join().unwrap();
+}
+
+fn initializers_that_end_their_worker_break_the_pool() {
+    let pool = Pool::builder().processes(2).initializer(keep_and_leave, ()).create().unwrap();
+    let later = pool.apply_async(square, (1,)).unwrap();
+    let error = later.get_timeout(PATIENCE).unwrap_err().to_string();
+    assert!(error.contains("ended before they were ready, the last with exit code 4"), "{error}");
+    fn stranger() {}
+    let error = Pool::builder().initializer(stranger, ()).create().unwrap_err();
+    assert!(matches!(error, PoolError::Task(_)));
+}
+
+fn workers_end_after_so_many_tasks() {
+    let pool = Pool::builder().processes(2).maxtasksperchild(3).create().unwrap();
+    let mut tasks = HashMap::<u32, u32>::new();
+    for outcome in pool.imap(pid_for, 0..30, None).unwrap() {
+        *tasks.entry(outcome.unwrap()).or_default() += 1;
+    }
+    assert!(tasks.values().all(|&tasks| tasks <= 3), "{tasks:?}");
+    pool.close();
+    pool.join().unwrap();
+}
+
+fn pid_for(_: u8) -> u32 {
+    pid()
+}
+
+fn a_job_behind_a_long_one_goes_to_who_is_idle() {
+    let queues = (Queue::new(0).unwrap(), Queue::new(0).unwrap());
+    let pool = Pool::builder().processes(2).initializer(keep, queues).create().unwrap();
+    for _ in 0..5 {
+        // Both workers get two; what the first waits for may be sent by one behind itself.
+        let waiting = pool.apply_async(wait_for_message, ()).unwrap();
+        let others = [1, 1].map(|ms| pool.apply_async(sleep_ms, (ms,)).unwrap());
+        let sending = pool.apply_async(send_message, (5,)).unwrap();
+        assert_eq!(waiting.get_timeout(PATIENCE).unwrap(), 5);
+        others.iter().for_each(|other| assert_eq!(other.get_timeout(PATIENCE).unwrap(), 1));
+        sending.get_timeout(PATIENCE).unwrap();
+    }
+}
+
+fn a_killed_worker_is_an_error_and_is_replaced() {
+    let pool = Pool::new(1).unwrap();
+    for _ in 0..3 {
+        let killed = pool.apply(pid, ()).unwrap();
+        let slow = pool.apply_async(sleep_ms, (60_000,)).unwrap();
+        let next = pool.apply_async(square, (4,)).unwrap();
+        thread::sleep(Duration::from_millis(20));
+        let worker = active_children().into_iter().find(|child| child.pid() == Some(killed));
+        worker.unwrap().kill().unwrap();
+        let error = slow.get_timeout(PATIENCE).unwrap_err();
+        assert!(matches!(error, PoolError::WorkerDied { exitcode: -9 }), "{error}");
+        assert_eq!(error.to_string(), "a worker died while it ran this task, with signal 9");
+        assert_eq!(next.get_timeout(PATIENCE).unwrap(), 16);
+        assert_ne!(pool.apply(pid, ()).unwrap(), killed);
+    }
+    let error = pool.apply(leave, (3,)).unwrap_err();
+    assert!(matches!(error, PoolError::WorkerDied { exitcode: 3 }), "{error}");
+}
+
+/// Kills random children now and then.
+fn kill_some(over: &AtomicBool, kills: &AtomicU32, every: Duration) {
+    let random = RandomState::new();
+    while !over.load(Ordering::Relaxed) {
+        thread::sleep(
+            every.mul_f64(random.hash_one(kills.load(Ordering::Relaxed)) as u8 as f64 / 128.0),
+        );
+        let workers = active_children();
+        let number = kills.load(Ordering::Relaxed);
+        if let Some(worker) =
+            workers.get(random.hash_one((number, 0)) as usize % workers.len().max(1))
+        {
+            worker.kill().unwrap();
+            kills.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn whoever_is_killed_every_task_ends_once() {
+    let (tasks, every) = if cfg!(debug_assertions) { (3_000, 20) } else { (100_000, 10) };
+    let ran = Queue::new(0).unwrap();
+    let queues = (ran.clone(), Queue::new(0).unwrap());
+    let pool = Pool::builder().processes(4).initializer(keep, queues).create().unwrap();
+    let (over, kills) = (AtomicBool::new(false), AtomicU32::new(0));
+    let mut errors = HashSet::new();
+    let start = Instant::now();
+    thread::scope(|scope| {
+        scope.spawn(|| kill_some(&over, &kills, Duration::from_millis(every)));
+        for (number, outcome) in (0..).zip(pool.imap(count, 0..tasks, None).unwrap()) {
+            match outcome {
+                Ok(value) => assert_eq!(value, number),
+                Err(PoolError::WorkerDied { exitcode: -9 }) => assert!(errors.insert(number)),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    let mut runs = vec![0; tasks as usize];
+    while let Ok(number) = ran.get_nowait() {
+        runs[number as usize] += 1;
+    }
+    let kills = kills.into_inner();
+    println!("{tasks} tasks, {kills} kills, {} errors, {:?}", errors.len(), start.elapsed());
+    // A worker takes one task at a time.
+    assert!(errors.len() <= kills as usize && kills > 0);
+    for (number, runs) in (0..).zip(runs) {
+        assert!(runs <= 1, "{number} was run {runs} times");
+        assert!(runs == 1 || errors.contains(&number), "{number} was never run");
+    }
+    assert_eq!(pool.apply(square, (4,)).unwrap(), 16);
+}
+
+fn closing_finishes_what_was_called_for() {
+    let pool = Pool::new(2).unwrap();
+    assert!(matches!(pool.join(), Err(PoolError::StillRunning)));
+    let later = pool.map_async(sleepy, 0..50, Some(1)).unwrap();
+    pool.close();
+    let error = pool.apply(square, (1,)).unwrap_err();
+    assert_eq!(error.to_string(), "pool not running");
+    pool.join().unwrap();
+    assert!(later.ready());
+    assert_eq!(later.get().unwrap().len(), 50);
+    assert!(active_children().is_empty());
+    pool.join().unwrap();
+}
+
+fn terminating_ends_blocked_tasks() {
+    let queues = (Queue::new(0).unwrap(), Queue::new(0).unwrap());
+    let pool = Pool::builder().processes(2).initializer(keep, queues).create().unwrap();
+    let blocked: Vec<_> =
+        (0..10).map(|_| pool.apply_async(wait_for_message, ()).unwrap()).collect();
+    let start = Instant::now();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| blocked[9].get());
+        thread::sleep(Duration::from_millis(20));
+        pool.terminate();
+        pool.join().unwrap();
+        assert!(matches!(waiting.join().unwrap(), Err(PoolError::Terminated)));
+    });
+    assert!(start.elapsed() < PATIENCE / 2);
+    for later in &blocked {
+        assert!(matches!(later.get(), Err(PoolError::Terminated)));
+    }
+    assert!(matches!(pool.apply(square, (1,)), Err(PoolError::NotRunning)));
+    pool.close();
+    pool.join().unwrap();
+}
+
+fn dropping_terminates() {
+    let pool = Pool::new(3).unwrap();
+    let later = pool.map_async(sleep_ms, [60_000; 9], None).unwrap();
+    let start = Instant::now();
+    drop(pool);
+    assert!(start.elapsed() < PATIENCE / 2);
+    assert!(matches!(later.get(), Err(PoolError::Terminated)));
+    assert!(active_children().is_empty());
+    // Even before the workers are there.
+    drop(Pool::new(2).unwrap());
+}
+
+fn workers_are_daemons_of_who_is_none() {
+    let pool = Pool::new(1).unwrap();
+    let (daemon, name) = pool.apply(is_daemon, ()).unwrap();
+    assert!(daemon && name.starts_with("PoolWorker-"), "{name}");
+    let answers = Queue::new(1).unwrap();
+    let daemon = Process::new(in_a_daemon, (answers.clone(),)).daemon(true);
+    daemon.start().unwrap();
+    let error = answers.get_timeout(PATIENCE).unwrap();
+    assert_eq!(error, "daemonic processes are not allowed to have children");
+    daemon.join().unwrap();
+}
+
+fn workers_end_with_a_killed_parent() {
+    let pids = Queue::new(1).unwrap();
+    let parent = Process::new(pool_that_is_forgotten, (pids.clone(),));
+    parent.start().unwrap();
+    let worker = rustix::process::Pid::from_raw(pids.get_timeout(PATIENCE).unwrap().cast_signed());
+    let flags = rustix::process::PidfdFlags::empty();
+    let worker = rustix::process::pidfd_open(worker.unwrap(), flags).unwrap();
+    parent.kill().unwrap();
+    parent.join().unwrap();
+    let timeout = PATIENCE.try_into().unwrap();
+    let mut polled = [rustix::event::PollFd::new(&worker, rustix::event::PollFlags::IN)];
+    assert_eq!(rustix::event::poll(&mut polled, Some(&timeout)).unwrap(), 1, "it lives on");
+}
+
+fn numbers_are_checked() {
+    let error = Pool::new(0).unwrap_err();
+    assert_eq!(error.to_string(), "the number of processes must be at least 1");
+    let error = Pool::builder().maxtasksperchild(0).create().unwrap_err();
+    assert_eq!(error.to_string(), "maxtasksperchild must be at least 1");
+    let pool = Pool::new(1).unwrap();
+    let error = pool.imap(square, 0..3, Some(0)).unwrap_err();
+    assert_eq!(error.to_string(), "the chunksize must be at least 1");
+}
