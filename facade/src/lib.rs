@@ -34,7 +34,8 @@
 //! A [`Process`] runs a function in a new process. That is this program, started again, with none of
 //! the parent's memory; so `main` begins with [`init`], which is told the functions that may run
 //! there, and closures with captures cannot. Arguments and answers are what serde can encode.
-//! A [`Pool`] keeps such processes, and runs many tasks in them.
+//! A [`Pool`] keeps such processes, and runs many tasks in them. A queue is shared by inheritance, as
+//! an argument of a process; one made by a [`Manager`] travels anywhere.
 //!
 //! # When a process dies
 //! A put that was killed is all or nothing. A get that was killed has left its value in the queue
@@ -45,7 +46,7 @@
 //! A queue may be used across `fork`, by parent and child, also while other threads use it.
 //!
 //! # Not yet
-//! `close`, `JoinableQueue` and `Manager`. Both sides must name the same type: a type guard does not exist yet, and
+//! `close` and `JoinableQueue`. Both sides must name the same type: a type guard does not exist yet, and
 //! bytes of another type are noticed only where they cannot be decoded, or are too many.
 
 mod builder;
@@ -54,6 +55,7 @@ mod hand_over;
 mod handles;
 mod inherit;
 mod init;
+mod manager;
 mod pool;
 mod process;
 mod queue;
@@ -63,6 +65,7 @@ mod wire;
 pub use builder::Builder;
 pub use error::{CreateError, GetError, InheritError, PutError};
 pub use init::init;
+pub use manager::{Manager, ManagerQueue};
 pub use pool::{AsyncResult, Imap, Pool, PoolBuilder, PoolError, Returned};
 pub use process::{
     CurrentProcess, ParentProcess, Process, ProcessError, active_children, cpu_count,

@@ -41,3 +41,22 @@ fn writer_reader_prints_what_the_tutorial_prints() {
                     所有数据都写入并且读完\n";
     assert_eq!(run("writer_reader"), expected);
 }
+
+#[test]
+fn pool_manager_prints_what_the_tutorial_prints() {
+    let printed = run("pool_manager");
+    let lines: Vec<_> = printed.lines().collect();
+    let pid = lines[0].strip_prefix('(').and_then(|rest| rest.strip_suffix(") start")).unwrap();
+    assert!(pid.parse::<u32>().is_ok());
+    // The pid of the worker between the two; which worker it is, is not determined.
+    let began = |line: &str, who: &str| {
+        let rest = line.strip_prefix(&format!("{who}启动("));
+        let worker = rest.and_then(|rest| rest.strip_suffix(&format!("),父进程为({pid})")));
+        worker.is_some_and(|worker| worker != pid && worker.parse::<u32>().is_ok())
+    };
+    assert!(began(lines[1], "writer") && began(lines[2], "reader"), "{printed}");
+    let letters: Vec<_> =
+        "dongGe".chars().map(|c| format!("reader从Queue获取到消息:{c}")).collect();
+    assert_eq!(lines[3..9], letters);
+    assert_eq!(lines[9..], [format!("({pid}) End")]);
+}
