@@ -29,6 +29,9 @@ fn main() -> ExitCode {
     if env::var_os("SHMQ_TEST_WITHOUT_INIT").is_some() {
         return without_init();
     }
+    if env::var_os("SHMQ_TEST_DELETED").is_some() {
+        return deleted();
+    }
     shmq::init(shmq::tasks![
         nothing,
         end_with,
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         every_instance_of_a_generic_function_is_a_task,
         unregistered_functions_are_named,
         init_must_come_first,
+        a_program_that_was_replaced_or_deleted_starts_children_of_its_own_kind,
         a_process_knows_itself_and_its_parent,
         a_child_has_the_parents_arguments_and_an_empty_stdin,
         a_child_inherits_what_it_was_handed_and_nothing_else,
@@ -335,8 +339,8 @@ fn arguments_that_cannot_be_encoded_are_an_error_of_start() {
     let process = Process::new(drop_it, (Unencodable,)).name("carrier");
     for _ in 0..2 {
         let error = process.start().unwrap_err();
-        let expected = "the arguments of carrier cannot travel: the value cannot be encoded";
-        assert_eq!(error.to_string(), expected);
+        assert_eq!(error.to_string(), "the arguments of carrier cannot travel");
+        assert_eq!(error.source().unwrap().to_string(), "the value cannot be encoded");
     }
     assert!(!process.is_alive());
 }
@@ -391,6 +395,27 @@ fn shmq_task_is_set() -> bool {
 fn init_must_come_first() {
     let mut command = Command::new(env::current_exe().unwrap());
     let output = command.env("SHMQ_TEST_WITHOUT_INIT", "1").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The part of a program whose file is replaced, then deleted, while it runs.
+fn deleted() -> ExitCode {
+    shmq::init(shmq::tasks![end_with]);
+    let own = env::current_exe().unwrap();
+    fs::remove_file(&own).unwrap();
+    fs::write(&own, "no program").unwrap();
+    assert_eq!(ended(Process::new(end_with, (5,))).exitcode(), Some(5));
+    fs::remove_file(&own).unwrap();
+    assert_eq!(ended(Process::new(end_with, (6,))).exitcode(), Some(6));
+    ExitCode::SUCCESS
+}
+
+fn a_program_that_was_replaced_or_deleted_starts_children_of_its_own_kind() {
+    let copy = env::temp_dir().join(format!("shmq-test-{}", std::process::id()));
+    fs::copy(env::current_exe().unwrap(), &copy).unwrap();
+    let output = Command::new(&copy).env("SHMQ_TEST_DELETED", "1").output();
+    _ = fs::remove_file(&copy);
+    let output = output.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 

@@ -30,7 +30,7 @@ pub enum PoolError {
     #[error(transparent)]
     Task(#[from] UnknownTask),
     /// The arguments cannot be encoded. Nothing was run.
-    #[error("the arguments cannot travel: {0}")]
+    #[error("the arguments cannot travel")]
     Args(#[source] EncodeError),
     /// It was closed or terminated.
     #[error("pool not running")]

@@ -15,7 +15,7 @@ pub enum ProcessError {
     #[error(transparent)]
     Task(#[from] UnknownTask),
     /// The arguments cannot be encoded.
-    #[error("the arguments of {name} cannot travel: {source}")]
+    #[error("the arguments of {name} cannot travel")]
     Args {
         /// The process's name.
         name: String,

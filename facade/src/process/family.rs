@@ -3,11 +3,11 @@
 use std::num::NonZero;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
-use super::{Process, Shared, wait};
+use super::{Process, Shared, Started, wait};
 
 /// Set in a child; its absence is the main process.
 static CHILD: OnceLock<CurrentProcess> = OnceLock::new();
@@ -19,7 +19,14 @@ static MAIN: CurrentProcess =
 static CHILDREN: AtomicU32 = AtomicU32::new(0);
 
 /// Those that were started. The ended ones are removed by whoever looks.
-static STARTED: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
+static STARTED: Mutex<Vec<Member>> = Mutex::new(Vec::new());
+
+/// A child that was started.
+struct Member {
+    handle: Weak<Shared>,
+    /// Whoever holds the last handle waits for the process when it is dropped; this waits for nothing.
+    started: Weak<Started>,
+}
 
 /// This process; from [`current_process`].
 #[derive(Debug)]
@@ -48,25 +55,29 @@ pub fn cpu_count() -> usize {
 /// The children of this process that are alive. The ended ones are waited for in passing, so that
 /// none stays a zombie.
 pub fn active_children() -> Vec<Process> {
-    let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
-    let children: Vec<_> = started.iter().filter_map(Weak::upgrade).collect();
-    started.retain(|child| child.strong_count() > 0);
-    // Whoever is the last to drop one waits for it: not with the lock.
-    drop(started);
-    let children = children.into_iter().map(|shared| Process { shared });
-    let (alive, ended): (Vec<_>, Vec<_>) = children.partition(Process::is_alive);
-    forget(&ended);
-    alive
+    reap();
+    let children: Vec<_> = members().iter().filter_map(|member| member.handle.upgrade()).collect();
+    children.into_iter().map(|shared| Process { shared }).filter(Process::is_alive).collect()
 }
 
-fn forget(ended: &[Process]) {
-    let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
-    let is = |child: &Weak<Shared>, ended: &Process| std::ptr::eq(child.as_ptr(), &*ended.shared);
-    started.retain(|child| !ended.iter().any(|ended| is(child, ended)));
+fn members() -> MutexGuard<'static, Vec<Member>> {
+    STARTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(super) fn add(child: Weak<Shared>) {
-    STARTED.lock().unwrap_or_else(PoisonError::into_inner).push(child);
+/// Waits for those that have ended. Never blocks.
+pub(super) fn reap() {
+    let started: Vec<_> = members().iter().filter_map(|member| member.started.upgrade()).collect();
+    // Not with the lock: the arguments are dropped, and may do anything.
+    let ended: Vec<_> = started.iter().filter(|child| child.exitcode().is_some()).collect();
+    let is_ended = |member: &Member| {
+        let child = member.started.as_ptr();
+        ended.iter().any(|ended| std::ptr::eq(child, &raw const ***ended))
+    };
+    members().retain(|member| member.handle.strong_count() > 0 && !is_ended(member));
+}
+
+pub(super) fn add(handle: Weak<Shared>, started: Weak<Started>) {
+    members().push(Member { handle, started });
 }
 
 /// The place of a new child in the family.

@@ -72,8 +72,8 @@ use crate::wire::{self, EncodeError};
 /// terminated first. So no child outlives its handle, except when this process ends without dropping
 /// it: by `std::process::exit`, by a signal. Daemons end even then; others go on.
 ///
-/// Drop the queues' other users before you wait: a child that waits for a message nobody sends is
-/// waited for as long.
+/// A child that waits for a message which nobody sends is waited for as long, also by a thread that
+/// panics and drops the handle. Make it a daemon, or terminate it.
 #[derive(Clone)]
 pub struct Process {
     shared: Arc<Shared>,
@@ -82,7 +82,7 @@ pub struct Process {
 /// What all clones share.
 struct Shared {
     plan: Mutex<Plan>,
-    started: OnceLock<Started>,
+    started: OnceLock<Arc<Started>>,
 }
 
 /// What can change.
@@ -186,7 +186,7 @@ impl Process {
     /// refusals. It may be tried again, unless it was started.
     pub fn start(&self) -> Result<(), ProcessError> {
         // Those that have ended meanwhile are not left zombies.
-        drop(active_children());
+        family::reap();
         let mut plan = self.shared.plan();
         if plan.closed {
             return Err(ProcessError::Closed);
@@ -195,16 +195,16 @@ impl Process {
             return Err(ProcessError::Daemonic);
         }
         let call = plan.call.take().ok_or(ProcessError::StartedTwice)?;
-        match launch::launch(&plan, call) {
-            // Whoever takes the call out is alone.
-            Ok(started) => _ = self.shared.started.set(started),
+        let started = match launch::launch(&plan, call) {
+            Ok(started) => Arc::new(started),
             Err((call, error)) => {
                 plan.call = Some(call);
                 return Err(error);
             }
-        }
-        drop(plan);
-        family::add(Arc::downgrade(&self.shared));
+        };
+        family::add(Arc::downgrade(&self.shared), Arc::downgrade(&started));
+        // Whoever takes the call out is alone.
+        _ = self.shared.started.set(started);
         Ok(())
     }
 
@@ -302,7 +302,8 @@ impl Process {
         if self.shared.plan().closed {
             return Err(ProcessError::Closed);
         }
-        self.shared.started.get().ok_or(ProcessError::NotStarted { what })
+        let started = self.shared.started.get().ok_or(ProcessError::NotStarted { what })?;
+        Ok(started)
     }
 }
 

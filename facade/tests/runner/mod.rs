@@ -26,9 +26,17 @@ macro_rules! tests {
 }
 
 pub(crate) fn run(tests: &[Test]) -> ExitCode {
-    let words: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let is_wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word));
+    let Args { words, exact, skip, list, ignored } = Args::read();
+    let is = |name: &str, word: &String| if exact { name == word } else { name.contains(word) };
+    let is_wanted = |name: &str| {
+        let named = words.is_empty() || words.iter().any(|word| is(name, word));
+        named && !ignored && !skip.iter().any(|word| is(name, word))
+    };
     let wanted: Vec<_> = tests.iter().filter(|(name, _)| is_wanted(name)).collect();
+    if list {
+        wanted.iter().for_each(|(name, _)| println!("{name}: test"));
+        return ExitCode::SUCCESS;
+    }
     let started = Instant::now();
     println!("\nrunning {} tests", wanted.len());
     let mut failed = Vec::new();
@@ -49,6 +57,36 @@ pub(crate) fn run(tests: &[Test]) -> ExitCode {
         started.elapsed().as_secs_f64(),
     );
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(101) }
+}
+
+/// Those of libtest's arguments that change what is run; others are taken note of no further.
+#[derive(Default)]
+struct Args {
+    words: Vec<String>,
+    exact: bool,
+    skip: Vec<String>,
+    list: bool,
+    /// Only ignored tests: there are none.
+    ignored: bool,
+}
+
+impl Args {
+    fn read() -> Self {
+        let mut args = Self::default();
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--exact" => args.exact = true,
+                "--list" => args.list = true,
+                "--ignored" => args.ignored = true,
+                "--skip" => args.skip.extend(words.next()),
+                "--test-threads" | "--format" | "--color" | "--logfile" | "-Z" => _ = words.next(),
+                flag if flag.starts_with('-') => {}
+                _ => args.words.push(word),
+            }
+        }
+        args
+    }
 }
 
 fn passes(name: &'static str, test: fn()) -> bool {
