@@ -432,51 +432,65 @@ fn a_killed_worker_is_an_error_and_is_replaced() {
     assert!(matches!(error, PoolError::WorkerDied { exitcode: 3 }), "{error}");
 }
 
-/// Kills random children now and then.
-fn kill_some(over: &AtomicBool, kills: &AtomicU32, every: Duration) {
+/// Kills a random child after each so many answers: 128 on average.
+fn kill_some(answers: &AtomicU32, over: &AtomicBool) -> usize {
     let random = RandomState::new();
-    while !over.load(Ordering::Relaxed) {
-        thread::sleep(
-            every.mul_f64(random.hash_one(kills.load(Ordering::Relaxed)) as u8 as f64 / 128.0),
-        );
+    let mut kills = 0;
+    loop {
+        let next = answers.load(Ordering::Relaxed) + u32::from(random.hash_one(kills) as u8);
+        while answers.load(Ordering::Relaxed) < next {
+            if over.load(Ordering::Relaxed) {
+                return kills;
+            }
+            thread::sleep(Duration::from_micros(50));
+        }
         let workers = active_children();
-        let number = kills.load(Ordering::Relaxed);
-        if let Some(worker) =
-            workers.get(random.hash_one((number, 0)) as usize % workers.len().max(1))
-        {
+        let at = random.hash_one((kills, 0)) as usize % workers.len().max(1);
+        if let Some(worker) = workers.get(at) {
             worker.kill().unwrap();
-            kills.fetch_add(1, Ordering::Relaxed);
+            kills += 1;
         }
     }
 }
 
+/// Also if something panics.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn whoever_is_killed_every_task_ends_once() {
-    let (tasks, every) = if cfg!(debug_assertions) { (3_000, 20) } else { (100_000, 10) };
+    let tasks = if cfg!(debug_assertions) { 5_000 } else { 100_000 };
     let ran = Queue::new(0).unwrap();
     let queues = (ran.clone(), Queue::new(0).unwrap());
     let pool = Pool::builder().processes(4).initializer(keep, queues).create().unwrap();
-    let (over, kills) = (AtomicBool::new(false), AtomicU32::new(0));
+    let (answers, over) = (AtomicU32::new(0), AtomicBool::new(false));
     let mut errors = HashSet::new();
     let start = Instant::now();
-    thread::scope(|scope| {
-        scope.spawn(|| kill_some(&over, &kills, Duration::from_millis(every)));
+    let kills = thread::scope(|scope| {
+        let killer = scope.spawn(|| kill_some(&answers, &over));
+        let ending = Over(&over);
         for (number, outcome) in (0..).zip(pool.imap(count, 0..tasks, None).unwrap()) {
             match outcome {
                 Ok(value) => assert_eq!(value, number),
                 Err(PoolError::WorkerDied { exitcode: -9 }) => assert!(errors.insert(number)),
                 Err(error) => panic!("{error}"),
             }
+            answers.fetch_add(1, Ordering::Relaxed);
         }
-        over.store(true, Ordering::Relaxed);
+        drop(ending);
+        killer.join().unwrap()
     });
     let mut runs = vec![0; tasks as usize];
     while let Ok(number) = ran.get_nowait() {
         runs[number as usize] += 1;
     }
-    let kills = kills.into_inner();
     println!("{tasks} tasks, {kills} kills, {} errors, {:?}", errors.len(), start.elapsed());
     // A worker takes one task at a time.
-    assert!(errors.len() <= kills as usize && kills > 0);
+    assert!(errors.len() <= kills && kills > 0);
     for (number, runs) in (0..).zip(runs) {
         assert!(runs <= 1, "{number} was run {runs} times");
         assert!(runs == 1 || errors.contains(&number), "{number} was never run");

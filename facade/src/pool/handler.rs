@@ -25,7 +25,8 @@ use crate::task::{Failure, chain};
 
 /// Jobs that a worker has at a time.
 const JOBS: usize = 2;
-/// So many workers in a row die before they are ready: the next will, too.
+/// When so many workers in a row have ended before they were ready, the next will, too. No more are
+/// started then; but for each job that those who are ready have done, one.
 const STILLBORN_MAX: u32 = 8;
 /// How long a worker may take to end when it is told to, until it is killed.
 const GRACE: Duration = Duration::from_secs(5);
@@ -44,6 +45,7 @@ pub(super) struct Handler {
     workers: Vec<Worker>,
     workers_made: u64,
     stillborn: u32,
+    last_exitcode: i32,
 }
 
 struct Worker {
@@ -62,7 +64,8 @@ impl Handler {
     /// With all its workers started.
     pub(super) fn new(shared: Arc<Shared>, plan: Plan) -> Result<Self, PoolError> {
         let workers = Vec::with_capacity(plan.processes);
-        let mut handler = Self { shared, plan, workers, workers_made: 0, stillborn: 0 };
+        let mut handler =
+            Self { shared, plan, workers, workers_made: 0, stillborn: 0, last_exitcode: 0 };
         while handler.workers.len() < handler.plan.processes {
             if let Err(error) = handler.start_worker() {
                 handler.end();
@@ -108,6 +111,7 @@ impl Handler {
                 self.workers.iter_mut().filter(|w| w.id == worker).for_each(|w| w.ready = true);
             }
             Event::Done { worker, job, outcomes } => {
+                self.stillborn = self.stillborn.saturating_sub(1);
                 let by = self.workers.iter_mut().filter(|w| w.id == worker);
                 by.for_each(|w| w.held.retain(|&held| held != job));
                 let outcomes = outcomes.into_iter().map(|outcome| outcome.map_err(Fault::Task));
@@ -139,18 +143,23 @@ impl Handler {
         }
         if !worker.ready && !worker.told_to_end {
             self.stillborn += 1;
-            if self.stillborn >= STILLBORN_MAX {
-                self.shared.break_down(format!(
-                    "{STILLBORN_MAX} workers in a row ended before they were ready, the last with \
-                     exit code {exitcode}; see what their initializer does"
-                ));
-            }
+            self.last_exitcode = exitcode;
         }
     }
 
     /// A worker that ends is replaced while there is, or may yet be, work for it.
     fn replace_the_dead(&mut self) {
         while self.workers.len() < self.plan.processes && self.shared.needs_workers() {
+            if self.stillborn >= STILLBORN_MAX {
+                if self.workers.is_empty() {
+                    self.shared.break_down(format!(
+                        "{STILLBORN_MAX} workers in a row ended before they were ready, the last \
+                         with exit code {}; see what their initializer does",
+                        self.last_exitcode
+                    ));
+                }
+                return;
+            }
             if let Err(error) = self.start_worker() {
                 // Tried again at the next event, which comes as long as there are others.
                 if self.workers.is_empty() {
