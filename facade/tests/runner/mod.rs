@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, wait};
 
-/// How long a test may take before it counts as hanging.
-const TEST_MAX: Duration = Duration::from_secs(120);
+/// How long a test may take before it counts as hanging, also on a machine that has much else to do.
+const TEST_MAX: Duration = Duration::from_secs(400);
 
 pub(crate) type Test = (&'static str, fn());
 
