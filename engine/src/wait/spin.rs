@@ -2,23 +2,24 @@
 
 use std::thread;
 
-use rustix::thread::sched_getaffinity;
-
 use super::clock::{Deadline, cycles};
 
 /// Cycles between two looks at a line that somebody else is about to write: looking more often
 /// takes the line from them.
 pub(crate) const PAUSE: u64 = 60;
+/// Where waits usually last longer than so many cycles messages do not stream: who looks without pause takes
+/// the line from nobody who is about to write the next one, and sees the message sooner.
+const RUSH: u64 = 250;
 /// The most cycles between two looks at `head` by a producer that found the queue full.
 const ROOM_PAUSE_MAX: u64 = 3_000;
 /// How an operation waits for the other side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Wait {
-    /// Looks without pause, and never sleeps: the fastest, and takes a whole CPU while it waits. Where the
-    /// process may use one CPU only, it offers that to others between two looks.
+    /// Looks, and never sleeps: the fastest, and takes a whole CPU while it waits. Now and then it offers
+    /// the CPU to others, for who it waits for may have no other.
     Spin,
     /// Looks for as long as waits have lately been, if they were short, offers the CPU a few times, then
-    /// sleeps. Where the process may use one CPU only it does not look, for that delays who it waits for.
+    /// sleeps. If looking is in vain again and again, as where both have the same CPU, it hardly looks.
     #[default]
     Adaptive,
     /// Sleeps at once.
@@ -33,8 +34,12 @@ const SPIN_MIN: u64 = 6_000;
 /// How often the CPU is offered before sleeping.
 const YIELDS: u32 = 20;
 
-/// After so many spins in vain in a row, only one in so many waits spins.
+/// After so many spins in vain in a row, only one in so many waits spins; in the long run, one in
+/// `SELDOM`.
 const VAIN_MAX: u32 = 8;
+const SELDOM: u32 = 256;
+/// Who never sleeps offers the CPU after so many spins.
+const SPINS: u32 = 16;
 
 /// Looks for a while before its owner parks.
 ///
@@ -44,7 +49,6 @@ const VAIN_MAX: u32 = 8;
 #[derive(Debug)]
 pub(crate) struct Spin {
     wait: Wait,
-    is_alone: bool,
     /// Cycles that waits have lately lasted that ended while we looked.
     usual: u64,
     vain: u32,
@@ -55,8 +59,7 @@ pub(crate) struct Spin {
 
 impl Spin {
     pub(crate) fn new() -> Self {
-        let is_alone = sched_getaffinity(None).is_ok_and(|cpus| cpus.count() == 1);
-        Self { wait: Wait::default(), is_alone, usual: SPIN_MIN / 2, vain: 0, sleeps: 0, late: 0 }
+        Self { wait: Wait::default(), usual: SPIN_MIN / 2, vain: 0, sleeps: 0, late: 0 }
     }
 
     /// From now on it waits like that.
@@ -94,28 +97,42 @@ impl Spin {
     pub(super) fn look(&mut self, pause: u64, found: impl Fn() -> bool) {
         match self.wait {
             Wait::Park => {}
-            Wait::Spin if self.is_alone => thread::yield_now(),
-            Wait::Spin => _ = look(SPIN_MIN, pause, &found),
+            Wait::Spin => self.look_on(pause, &found),
             Wait::Adaptive => self.look_if_worth_it(pause, &found),
         }
     }
 
+    fn look_on(&mut self, pause: u64, found: &impl Fn() -> bool) {
+        self.look_for(SPIN_MIN, pause, found);
+        if self.vain % SPINS == SPINS - 1 {
+            thread::yield_now();
+        }
+    }
+
     fn look_if_worth_it(&mut self, pause: u64, found: &impl Fn() -> bool) {
-        let try_it = self.vain < VAIN_MAX || self.vain.is_multiple_of(VAIN_MAX);
-        if self.is_alone || !try_it {
+        let seldom = (self.vain / 2).next_power_of_two().clamp(VAIN_MAX, SELDOM);
+        if self.vain >= VAIN_MAX && !self.vain.is_multiple_of(seldom) {
             self.vain = self.vain.wrapping_add(1);
             return;
         }
-        let start = cycles();
-        if look((2 * self.usual).clamp(SPIN_MIN, SPIN_MAX), pause, found) {
-            let lasted = cycles().wrapping_sub(start).min(SPIN_MAX);
-            self.usual = (7 * self.usual + lasted) / 8;
-            self.vain = 0;
-        } else {
-            // Longer than it was worth; if waits are getting longer, a longer look will show it.
-            self.usual = (7 * self.usual + SPIN_MAX / 2) / 8;
-            self.vain = self.vain.wrapping_add(1);
-        }
+        self.look_for((2 * self.usual).clamp(SPIN_MIN, SPIN_MAX), pause, found);
+    }
+
+    /// Looks for so many cycles, and learns.
+    fn look_for(&mut self, most: u64, pause: u64, found: &impl Fn() -> bool) {
+        let pause = if pause == PAUSE && self.usual > RUSH { 0 } else { pause };
+        let lasted = match look(most, pause, found) {
+            Some(lasted) => {
+                self.vain = 0;
+                lasted.min(SPIN_MAX)
+            }
+            None => {
+                self.vain = self.vain.wrapping_add(1);
+                // Longer than it was worth; if waits are getting longer, a longer look will show it.
+                SPIN_MAX / 2
+            }
+        };
+        self.usual = (7 * self.usual + lasted) / 8;
     }
 
     /// Offers the CPU a few times, until `found` or the deadline. Was it found?
@@ -160,7 +177,7 @@ impl Patience {
 
     /// Looks until `found`, or patience ends. Was it found?
     pub(crate) fn until(&mut self, found: impl Fn() -> bool) -> bool {
-        let found = look(self.least << self.in_a_row, PAUSE, &found);
+        let found = look(self.least << self.in_a_row, PAUSE, &found).is_some();
         self.in_a_row = if found { 0 } else { (self.in_a_row + 1).min(DOUBLINGS_MAX) };
         found
     }
@@ -175,20 +192,25 @@ pub(crate) fn pause_for_room(capacity: u64) -> u64 {
     capacity.saturating_mul(4).clamp(PAUSE, ROOM_PAUSE_MAX)
 }
 
-/// Looks for so many cycles, every `pause` of them: at once first, unless pauses are long.
-fn look(patience: u64, pause: u64, found: &impl Fn() -> bool) -> bool {
+/// Looks for so many cycles, every `pause` of them: at once first, unless pauses are long. How long it
+/// took, if it was found.
+fn look(patience: u64, pause: u64, found: &impl Fn() -> bool) -> Option<u64> {
     let start = cycles();
     if pause > PAUSE {
         rest(pause);
     }
+    let mut lasted = 0;
     loop {
         if found() {
-            return true;
+            return Some(lasted);
         }
-        if cycles().wrapping_sub(start) > patience {
-            return false;
+        lasted = cycles().wrapping_sub(start);
+        if lasted > patience {
+            return None;
         }
-        rest(pause);
+        if pause > 0 {
+            rest(pause);
+        }
     }
 }
 
