@@ -1,4 +1,4 @@
-//! One thread, any sequence of operations: the queue does what a `VecDeque` with a limit does.
+//! One thread, any sequence of operations: the queue does what a `VecDeque` with a limit and an end does.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -30,7 +30,10 @@ enum Op {
     PopRef,
     PopMany(u8),
     PopIntoTooSmall,
+    Drain,
+    Clear,
     Reattach,
+    ShutDown,
 }
 
 fn op(message_max: usize) -> impl Strategy<Value = Op> {
@@ -49,6 +52,8 @@ fn op(message_max: usize) -> impl Strategy<Value = Op> {
         2 => Just(Op::PopRef),
         2 => (1..90_u8).prop_map(Op::PopMany),
         1 => Just(Op::PopIntoTooSmall),
+        1 => Just(Op::Drain),
+        1 => Just(Op::Clear),
         1 => Just(Op::Reattach),
     ]
 }
@@ -75,13 +80,14 @@ fn case() -> impl Strategy<Value = Case> {
     ];
     (sizes, (role.clone(), role), fences).prop_flat_map(
         |((kind, capacity, message_max), roles, fences)| {
-            prop::collection::vec(op(message_max), 1..200).prop_map(move |ops| Case {
+            let ops = || prop::collection::vec(op(message_max), 0..150);
+            (ops(), ops()).prop_map(move |(before, after)| Case {
                 kind,
                 capacity,
                 message_max,
                 roles,
                 fences,
-                ops,
+                ops: before.into_iter().chain([Op::ShutDown]).chain(after).collect(),
             })
         },
     )
@@ -104,13 +110,33 @@ fn create(case: &Case) -> Queue {
         .unwrap()
 }
 
+/// What the queue must do.
+#[derive(Default)]
+struct Model {
+    messages: VecDeque<Vec<u8>>,
+    is_shut: bool,
+}
+
+impl Model {
+    fn pop(&mut self) -> Result<Vec<u8>, PopError> {
+        self.messages.pop_front().ok_or(self.nothing())
+    }
+
+    /// What a get says that finds nothing.
+    fn nothing(&self) -> PopError {
+        if self.is_shut { PopError::ShutDown } else { PopError::Empty }
+    }
+}
+
 /// What a push of these bytes must say, and do to the model.
 fn expected_push(
     case: &Case,
-    model: &mut VecDeque<Vec<u8>>,
+    Model { messages: model, is_shut }: &mut Model,
     message: &[u8],
 ) -> Result<(), PushError> {
-    if message.len() > case.message_max {
+    if *is_shut {
+        Err(PushError::ShutDown)
+    } else if message.len() > case.message_max {
         Err(PushError::TooLarge { len: message.len(), max: case.message_max })
     } else if model.len() == case.capacity {
         Err(PushError::Full)
@@ -144,12 +170,7 @@ impl Sides {
     }
 
     /// Does it, and the same to the model.
-    fn do_op(
-        &mut self,
-        case: &Case,
-        model: &mut VecDeque<Vec<u8>>,
-        op: &Op,
-    ) -> Result<(), TestCaseError> {
+    fn do_op(&mut self, case: &Case, model: &mut Model, op: &Op) -> Result<(), TestCaseError> {
         let Self { producer, consumer, buffer } = self;
         match op {
             Op::Push(message) => {
@@ -166,7 +187,9 @@ impl Sides {
                 let fits = all.iter().map(|message| expected_push(case, model, message));
                 let fits = fits.take_while(Result::is_ok).count();
                 let too_large = message.len() > case.message_max;
-                let expected = if too_large && fits == 0 {
+                let expected = if model.is_shut {
+                    Err(PushError::ShutDown)
+                } else if too_large && fits == 0 {
                     Err(PushError::TooLarge { len: message.len(), max: case.message_max })
                 } else {
                     Ok(fits)
@@ -177,35 +200,47 @@ impl Sides {
                 let expected = expected_push(case, model, message);
                 prop_assert_eq!(self.loan(message), expected);
             }
-            Op::LoanDropped(len) => drop(producer.reserve(*len).unwrap()),
-            Op::Pop => {
-                prop_assert_eq!(self.pop(), model.pop_front().ok_or(PopError::Empty));
+            Op::LoanDropped(len) => {
+                let reserved = producer.reserve(*len).map(drop);
+                prop_assert_eq!(
+                    reserved,
+                    if model.is_shut { Err(PushError::ShutDown) } else { Ok(()) }
+                );
             }
+            Op::Pop => prop_assert_eq!(self.pop(), model.pop()),
             Op::PopTimeout => {
                 let popped = consumer.pop_timeout(buffer, Duration::from_nanos(1));
                 let got = popped.map(|len| buffer[..len].to_vec());
-                prop_assert_eq!(got, model.pop_front().ok_or(PopError::Empty));
+                prop_assert_eq!(got, model.pop());
             }
             Op::PopRef => {
                 let got = consumer.try_pop_ref().map(|message| message.to_vec());
-                prop_assert_eq!(got, model.pop_front().ok_or(PopError::Empty));
+                prop_assert_eq!(got, model.pop());
             }
             Op::PopMany(count) => {
                 let mut got = Vec::new();
                 let many = consumer.try_pop_many((*count).into(), |one| got.push(one.to_vec()));
-                let there = model.len().min((*count).into());
-                let expected: Vec<_> = model.drain(..there).collect();
-                prop_assert_eq!(many, if there == 0 { Err(PopError::Empty) } else { Ok(there) });
+                let there = model.messages.len().min((*count).into());
+                let expected: Vec<_> = model.messages.drain(..there).collect();
+                prop_assert_eq!(many, if there == 0 { Err(model.nothing()) } else { Ok(there) });
                 prop_assert_eq!(got, expected);
             }
             Op::PopIntoTooSmall => {
-                if let Some(front) = model.front().filter(|front| !front.is_empty()) {
+                if let Some(front) = model.messages.front().filter(|front| !front.is_empty()) {
                     let len = front.len();
                     let popped = consumer.try_pop(&mut buffer[..len - 1]);
                     prop_assert_eq!(popped, Err(PopError::TooSmall { len }));
                 }
             }
-            Op::Reattach => unreachable!("done by who has the queue"),
+            Op::Drain => {
+                let drained: Result<Vec<_>, _> = consumer.drain().collect();
+                prop_assert_eq!(drained, Ok(model.messages.drain(..).collect()));
+            }
+            Op::Clear => {
+                prop_assert_eq!(consumer.clear(), Ok(model.messages.len()));
+                model.messages.clear();
+            }
+            Op::Reattach | Op::ShutDown => unreachable!("done by who has the queue"),
         }
         Ok(())
     }
@@ -218,17 +253,23 @@ proptest! {
     fn does_what_a_deque_does(case in case()) {
         let queue = create(&case);
         let mut sides = Sides::attach(&queue, &case);
-        let mut model = VecDeque::<Vec<u8>>::new();
+        let mut model = Model::default();
         for op in &case.ops {
-            if matches!(op, Op::Reattach) {
-                drop(sides);
-                sides = Sides::attach(&queue, &case);
-            } else {
-                sides.do_op(&case, &mut model, op)?;
+            match op {
+                Op::Reattach => {
+                    drop(sides);
+                    sides = Sides::attach(&queue, &case);
+                }
+                Op::ShutDown => {
+                    prop_assert!(queue.shut_down());
+                    model.is_shut = true;
+                }
+                _ => sides.do_op(&case, &mut model, op)?,
             }
-            prop_assert_eq!(queue.len(), model.len());
-            prop_assert_eq!(queue.is_empty(), model.is_empty());
-            prop_assert_eq!(queue.is_full(), model.len() == case.capacity);
+            let len = model.messages.len();
+            prop_assert_eq!(queue.len(), len);
+            prop_assert_eq!(queue.is_empty(), len == 0);
+            prop_assert_eq!(queue.is_full(), len == case.capacity);
         }
     }
 }
@@ -274,4 +315,19 @@ fn a_queue_beyond_memory_is_an_error() {
     let huge = Options::new(1 << 30).inline(1 << 20);
     let error = huge.create_anonymous().unwrap_err().to_string();
     assert!(error.contains("bytes and"), "{error}");
+}
+
+/// A handle in a message of a failed test says which queue it is of, not all that is in its memory.
+#[test]
+fn a_handle_is_shown_in_a_line() {
+    for options in [Options::new(3), Options::unbounded()] {
+        let queue = options.create_anonymous().unwrap();
+        let (mut producer, mut consumer) = (queue.producer().unwrap(), queue.consumer().unwrap());
+        producer.push(&[7; 5000]).unwrap();
+        let message = consumer.pop_ref().unwrap();
+        let loan = producer.reserve(5000).unwrap();
+        for shown in [format!("{queue:?}"), format!("{message:?}"), format!("{loan:?}")] {
+            assert!(shown.len() < 500, "{} bytes: {}", shown.len(), &shown[..200]);
+        }
+    }
 }
