@@ -141,6 +141,10 @@ enum Operation {
     PopWaiting {
         of: u8,
     },
+    /// Seldom, for little happens afterwards.
+    ShutDown {
+        really: u8,
+    },
 }
 
 /// What becomes of a loan.
@@ -163,6 +167,7 @@ struct Pair {
     lending: usize,
     reading: usize,
     model: VecDeque<Vec<u8>>,
+    is_shut: bool,
     pushed: u64,
     waits: usize,
 }
@@ -187,6 +192,7 @@ fuzz_target!(|input: Input| {
         lending: 0,
         reading: 0,
         model: VecDeque::new(),
+        is_shut: false,
         pushed: 0,
         waits: 0,
     };
@@ -233,6 +239,11 @@ impl Pair {
             Operation::Drain { of } => while self.pop(of, LEN_MAX) {},
             Operation::PushWaiting { of, len } => self.push_waiting(of, len.bytes()),
             Operation::PopWaiting { of } => self.pop_waiting(of),
+            Operation::ShutDown { really } if really % 8 == 0 => {
+                assert_eq!(self.queue.shut_down(), !self.is_shut);
+                self.is_shut = true;
+            }
+            Operation::ShutDown { .. } => {}
         }
     }
 
@@ -302,7 +313,9 @@ impl Pair {
     /// How a put of `len` bytes must end, but for a lack of memory.
     fn expected(&self, len: usize) -> Result<(), PushError> {
         let max = self.queue.message_max();
-        if len > max {
+        if self.is_shut {
+            Err(PushError::ShutDown)
+        } else if len > max {
             Err(PushError::TooLarge { len, max })
         } else if self.is_full() {
             Err(PushError::Full)
@@ -376,6 +389,10 @@ impl Pair {
         let message = self.message(len);
         let reserved = producer.reserve(len);
         let max = self.queue.message_max();
+        if self.is_shut {
+            assert_eq!(reserved.err(), Some(PushError::ShutDown));
+            return;
+        }
         if len > max {
             assert_eq!(reserved.err(), Some(PushError::TooLarge { len, max }));
             return;
@@ -410,6 +427,11 @@ impl Pair {
         self.expect_put(put, expected, message);
     }
 
+    /// How a get ends that finds nothing.
+    fn nothing(&self) -> PopError {
+        if self.is_shut { PopError::ShutDown } else { PopError::Empty }
+    }
+
     /// True if a message was got.
     fn pop(&mut self, of: u8, room: usize) -> bool {
         let Some(at) = pick(&self.consumers, of) else {
@@ -418,7 +440,7 @@ impl Pair {
         let mut buffer = vec![0; room];
         let popped = self.consumers[at].try_pop(&mut buffer);
         match self.model.front() {
-            None => assert_eq!(popped, Err(PopError::Empty)),
+            None => assert_eq!(popped, Err(self.nothing())),
             Some(first) if first.len() > room => {
                 assert_eq!(popped, Err(PopError::TooSmall { len: first.len() }));
             }
@@ -450,7 +472,7 @@ impl Pair {
         let mut consumer = self.consumers.swap_remove(at);
         self.reading += 1;
         match consumer.try_pop_ref() {
-            Err(error) => assert!(error == PopError::Empty && self.model.is_empty(), "{error}"),
+            Err(error) => assert!(error == self.nothing() && self.model.is_empty(), "{error}"),
             Ok(mut message) => {
                 let first = self.model.pop_front().expect("a message came from nowhere");
                 assert_eq!(message.len(), first.len());
@@ -493,7 +515,7 @@ impl Pair {
         match self.model.pop_front() {
             None => {
                 self.waits += 1;
-                assert_eq!(popped, Err(PopError::Empty));
+                assert_eq!(popped, Err(self.nothing()));
             }
             Some(first) => {
                 assert_eq!(popped, Ok(first.len()));
