@@ -58,6 +58,18 @@ impl Report {
         self.bar.inc(1);
     }
 
+    /// All units of a queue are done. Says so where there is no bar.
+    pub fn sum_up(&self, queue: &str) {
+        if self.bar.is_hidden() {
+            let sum = |of: fn(&Tally) -> u64| self.tallies.iter().map(of).sum::<u64>();
+            let (units, points) = (sum(|tally| tally.units), sum(|tally| tally.points));
+            let (failures, time) = (self.failed.len(), self.start.elapsed().as_secs());
+            println!(
+                "up to {queue}: {units} series, {points} experiments, {failures} failures, {time} s"
+            );
+        }
+    }
+
     /// An experiment failed.
     pub fn accuse(&mut self, seed: Seed, why: &anyhow::Error) {
         self.tally(seed.unit.kind).failures += 1;
