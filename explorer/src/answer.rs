@@ -11,14 +11,16 @@ use crate::op::RUN;
 pub enum Answer {
     /// It did all that it was to do.
     Done,
-    /// Put so many of its messages, some and not all; then Full.
+    /// Put so many of its messages, some and not all; then Full, or shut down.
     Partly(u64),
-    /// Got these messages; if that is fewer than it asked for, then Empty.
+    /// Got these messages; if that is fewer than it asked for, then Empty, or shut down.
     Got(Ids),
     /// Got something that is no message.
     Torn,
     /// Full, or Empty.
     Refused,
+    /// The queue has been shut down, and nothing is left for who asks.
+    ShutDown,
     /// Anything else: an error that nothing in the experiment justifies.
     Failed(Failure),
 }
@@ -90,6 +92,7 @@ impl Answer {
             Self::Refused => [4, 0],
             Self::Failed(failure) => [5, failure as u64],
             Self::Partly(count) => [6, count],
+            Self::ShutDown => [7, 0],
         }
     }
 
@@ -102,6 +105,7 @@ impl Answer {
             4 => Some(Self::Refused),
             5 => FAILURES.into_iter().find(|&it| it as u64 == detail).map(Self::Failed),
             6 => Some(Self::Partly(detail)),
+            7 => Some(Self::ShutDown),
             _ => None,
         }
     }
@@ -112,6 +116,7 @@ impl From<Result<(), PushError>> for Answer {
         match pushed {
             Ok(()) => Self::Done,
             Err(PushError::Full) => Self::Refused,
+            Err(PushError::ShutDown) => Self::ShutDown,
             Err(PushError::TooLarge { .. }) => Self::Failed(Failure::Length),
             Err(PushError::Corrupt) => Self::Failed(Failure::Corrupt),
             Err(PushError::Refused) => Self::Failed(Failure::Membarrier),
@@ -125,6 +130,7 @@ impl From<PopError> for Answer {
     fn from(error: PopError) -> Self {
         match error {
             PopError::Empty => Self::Refused,
+            PopError::ShutDown => Self::ShutDown,
             PopError::TooSmall { .. } => Self::Failed(Failure::Length),
             PopError::Corrupt => Self::Failed(Failure::Corrupt),
             PopError::Refused => Self::Failed(Failure::Membarrier),
@@ -155,8 +161,8 @@ mod tests {
         assert_eq!(several.iter().collect::<Vec<_>>(), [77, 3, 1002]);
         let got = [Answer::Got(77.into()), Answer::Got(several)];
         let plain =
-            [got[0], got[1], Answer::Done, Answer::Partly(2), Answer::Torn, Answer::Refused];
-        for answer in plain.into_iter().chain(FAILURES.map(Answer::Failed)) {
+            [Answer::Done, Answer::Partly(2), Answer::Torn, Answer::Refused, Answer::ShutDown];
+        for answer in got.into_iter().chain(plain).chain(FAILURES.map(Answer::Failed)) {
             assert_eq!(Answer::unpack(answer.pack()), Some(answer));
         }
         assert_eq!(Answer::unpack([0, 0]), None);

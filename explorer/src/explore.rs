@@ -143,6 +143,8 @@ fn experiment(lab: &Lab, image: &Image, seed: Seed, longest: &Longest) -> Result
         Kind::Freeze => single::freeze(lab, image, op, goals[0]).map(one),
         Kind::Beside => single::beside(lab, image, op, goals[0], longest).map(one),
         Kind::Sleeper => sleeper::kill(lab, image, op, goals[0]).map(one),
+        Kind::EndKill => single::end_kill(lab, image, op, goals[0]).map(one),
+        Kind::EndFreeze => single::end_freeze(lab, image, op, goals[0]).map(one),
         Kind::KillPair => pair::kill(lab, image, ops, goals),
         Kind::FreezePair => pair::freeze(lab, image, ops, goals),
         Kind::Schedule => schedule::run(lab, image, ops, goals),

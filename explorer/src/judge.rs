@@ -66,11 +66,15 @@ pub struct Story {
     pub actors: Vec<Actor>,
     /// Messages from here on were put after victims were resumed.
     resumed_at: Option<u64>,
+    /// So many the survivor had got by then.
+    popped_by_then: usize,
     next: u64,
     /// The queue was empty at some moment while victims were in their operations.
     pub was_empty: bool,
     /// It was full at some moment.
     pub was_full: bool,
+    /// It has been shut down.
+    pub was_shut: bool,
 }
 
 impl Story {
@@ -88,6 +92,7 @@ impl Story {
     /// From now on victims go on.
     pub fn resume(&mut self) {
         self.resumed_at = Some(self.next);
+        self.popped_by_then = self.popped.len();
     }
 
     /// How a victim ended.
@@ -108,18 +113,36 @@ impl Story {
         for Actor { op, fate, .. } in &self.actors {
             let (Fate::Ended(answer) | Fate::Resumed(answer)) = *fate else { continue };
             match (op.effect(), answer) {
-                (Effect::Put | Effect::None, Answer::Done) => {}
+                (Effect::None, Answer::Done) => {
+                    let is_so = *op != Op::ShutDown || self.was_shut;
+                    ensure!(is_so, "{op} is done, and the queue is open");
+                }
+                (Effect::Put, Answer::Done) => {}
                 (Effect::Get, Answer::Got(ids)) if ids.iter().count() == op.gets() => {}
+                (Effect::Put, Answer::Partly(_)) if self.was_shut => {}
                 (Effect::Put, Answer::Refused | Answer::Partly(_)) => {
                     ensure!(self.was_full, "{op} said Full, and the queue never was");
                 }
+                (Effect::Get, Answer::Got(_)) if self.had_ended(*fate) => {}
                 (Effect::Get, Answer::Refused | Answer::Got(_)) => {
                     ensure!(self.was_empty, "{op} said Empty, and the queue never was");
+                }
+                (Effect::Put, Answer::ShutDown) => {
+                    ensure!(self.was_shut, "{op} said ShutDown, and the queue never was");
+                }
+                (Effect::Get, Answer::ShutDown) => {
+                    ensure!(self.had_ended(*fate), "{op} said ShutDown before the end");
                 }
                 _ => bail!("{op} answered {answer:?}"),
             }
         }
         Ok(())
+    }
+
+    /// Was nothing more to come when a victim answered?
+    fn had_ended(&self, fate: Fate) -> bool {
+        let before = if matches!(fate, Fate::Resumed(_)) { self.popped_by_then } else { 0 };
+        self.was_shut && self.popped.len() == before
     }
 
     /// What anybody got.
@@ -402,10 +425,51 @@ mod tests {
             (Op::TryPop, Answer::Torn),
             (Op::TryPop, Answer::Got(5.into())),
             (Op::Recover, Answer::Refused),
+            (Op::TryPush, Answer::ShutDown),
+            (Op::TryPop, Answer::ShutDown),
+            (Op::ShutDown, Answer::ShutDown),
+            (Op::ShutDown, Answer::Done),
         ] {
             let mut story = story(&[1], &[1]);
             story.add(op, 101, Fate::Ended(answer));
             story.judge().unwrap_err();
         }
+    }
+
+    /// A queue with messages 1 and 2 that was shut down and drained beside a stopped victim.
+    fn ended(op: Op, answer: Answer, drained: &[u64], then: &[u64]) -> Story {
+        let mut story = Story { was_shut: true, ..story(&[1, 2], drained) };
+        story.resume();
+        story.popped.extend(then);
+        story.add(op, 101, Fate::Resumed(answer));
+        story
+    }
+
+    #[test]
+    fn a_put_came_before_the_end_or_says_that_it_did_not() {
+        ended(Op::TryPush, Answer::Done, &[1, 2, 101], &[]).judge().unwrap();
+        ended(Op::TryPush, Answer::ShutDown, &[1, 2], &[]).judge().unwrap();
+        ended(Op::TryPushMany, Answer::Partly(1), &[1, 2, 101], &[]).judge().unwrap();
+        let untrue = ended(Op::TryPush, Answer::Done, &[1, 2], &[]);
+        assert_eq!(accused(&untrue), "messages [101] are lost");
+        let untrue = ended(Op::TryPush, Answer::ShutDown, &[1, 2, 101], &[]);
+        assert_eq!(accused(&untrue), "message 101 was got, and nobody put it");
+        let untrue = ended(Op::TryPushMany, Answer::Partly(1), &[1, 2, 101, 102], &[]);
+        assert_eq!(accused(&untrue), "message 102 was got, and nobody put it");
+        let untrue = ended(Op::TryPush, Answer::Refused, &[1, 2], &[]);
+        assert!(accused(&untrue).contains("said Full"));
+    }
+
+    #[test]
+    fn a_get_is_told_of_the_end_when_nothing_more_comes() {
+        ended(Op::TryPop, Answer::Got(1.into()), &[2], &[]).judge().unwrap();
+        ended(Op::TryPop, Answer::ShutDown, &[1, 2], &[]).judge().unwrap();
+        ended(Op::TryPopMany, Answer::Got(1.into()), &[2], &[]).judge().unwrap();
+        let early = ended(Op::TryPop, Answer::ShutDown, &[1], &[2]);
+        assert!(accused(&early).contains("before the end"));
+        let early = ended(Op::TryPopMany, Answer::Got(1.into()), &[], &[2]);
+        assert!(accused(&early).contains("said Empty"));
+        let late = ended(Op::TryPop, Answer::Refused, &[1, 2], &[]);
+        assert!(accused(&late).contains("said Empty"));
     }
 }

@@ -43,6 +43,7 @@ pub enum Op {
     TryPushMany,
     /// Of up to [`RUN`] messages; in a growing queue by who has looked at the first before.
     TryPopMany,
+    ShutDown,
 }
 
 /// So many messages at once.
@@ -60,7 +61,7 @@ pub enum Effect {
 }
 
 /// All of them, in the order of `--list`.
-pub const OPS: [Op; 20] = [
+pub const OPS: [Op; 21] = [
     Op::TryPush,
     Op::TryPop,
     Op::Push,
@@ -81,6 +82,7 @@ pub const OPS: [Op; 20] = [
     Op::DetachOpen,
     Op::TryPushMany,
     Op::TryPopMany,
+    Op::ShutDown,
 ];
 
 impl Op {
@@ -107,6 +109,7 @@ impl Op {
             Self::DetachOpen => "detach_open",
             Self::TryPushMany => "try_push_many",
             Self::TryPopMany => "try_pop_many",
+            Self::ShutDown => "shut_down",
         }
     }
 
@@ -179,6 +182,7 @@ impl Op {
                 | Self::PopOn
                 | Self::DetachOpen
                 | Self::TryPushMany
+                | Self::ShutDown
         )
     }
 

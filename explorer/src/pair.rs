@@ -35,6 +35,7 @@ pub fn kill(lab: &Lab, image: &Image, ops: [Op; 2], goals: [Goal; 2]) -> Result<
         peer.story.add(op, message, Fate::Killed);
     }
     peer.survive(Access::ALL).context("beside the dead")?;
+    peer.end_as_well(&ops).context("instead of the dead")?;
     peer.find_whole().context("after the dead")?;
     peer.story.judge()?;
     Ok(reached)

@@ -10,6 +10,7 @@ use crate::judge::Story;
 use crate::lab::Lab;
 use crate::message::{FILLERS, ROOM, fill, identify};
 use crate::op::{Effect, Op};
+use crate::segment::ITEMS_WANTED;
 
 /// How often every slot is used anew.
 const LAPS: u64 = 3;
@@ -42,11 +43,22 @@ impl Access {
     }
 }
 
+/// What those who are left do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// They use the queue as ever.
+    GoOn,
+    /// One shuts it down.
+    End,
+}
+
 /// One that acts in an experiment, and writes down what it saw.
 #[derive(Debug)]
 pub struct Peer<'a> {
     lab: &'a Lab,
     image: &'a Image,
+    /// It was told that nothing more will come.
+    was_told: bool,
     /// What it put and got.
     pub story: Story,
 }
@@ -54,11 +66,22 @@ pub struct Peer<'a> {
 impl<'a> Peer<'a> {
     /// One that has done nothing yet.
     pub fn new(lab: &'a Lab, image: &'a Image) -> Self {
-        Self { lab, image, story: Story::new(&image.messages) }
+        Self { lab, image, was_told: false, story: Story::new(&image.messages) }
     }
 
-    /// Goes on with the queue beside dead or stopped victims.
+    /// Does so, beside dead or stopped victims.
+    pub fn act(&mut self, others: Others, access: Access) -> Result<()> {
+        match others {
+            Others::GoOn => self.survive(access),
+            Others::End => self.end(access),
+        }
+    }
+
+    /// Goes on with the queue, unless a victim has shut it down: then to its end.
     pub fn survive(&mut self, access: Access) -> Result<()> {
+        if self.is_shut() {
+            return self.end(access);
+        }
         let mut producer = if access.push { Some(self.producer()?) } else { None };
         let mut consumer = if access.pop { Some(self.consumer()?) } else { None };
         if let Some(consumer) = &mut consumer {
@@ -81,11 +104,45 @@ impl<'a> Peer<'a> {
         Ok(())
     }
 
+    /// Shuts the queue down, also if somebody has: puts are refused at once, gets take what is there, and
+    /// then are told, for ever.
+    fn end(&mut self, access: Access) -> Result<()> {
+        self.lab.queue.shut_down();
+        self.story.was_shut = true;
+        let mut producer = if access.push { Some(self.producer()?) } else { None };
+        let mut consumer = if access.pop { Some(self.consumer()?) } else { None };
+        for _ in 0..2 {
+            if let Some(producer) = &mut producer {
+                self.put(producer)?;
+            }
+            if let Some(consumer) = &mut consumer {
+                self.drain(consumer)?;
+            }
+        }
+        self.lab.queue.recover();
+        Ok(())
+    }
+
+    /// If it was a dead one's operation to shut the queue down: does so, with something in it if that did
+    /// not come to it.
+    pub fn end_as_well(&mut self, ops: &[Op]) -> Result<()> {
+        if !ops.contains(&Op::ShutDown) {
+            return Ok(());
+        }
+        self.leave_some(Access::ALL)?;
+        self.end(Access::ALL)
+    }
+
+    /// Nobody else acts when this is asked.
+    fn is_shut(&self) -> bool {
+        self.lab.queue.is_shut_down()
+    }
+
     /// Leaves messages for those who go on, if there is room for more than one: in the very slots
     /// whose tickets came next at the beginning, as far as they may be used.
     pub fn leave_some(&mut self, access: Access) -> Result<()> {
         let Self { lab, image, .. } = *self;
-        if !(access.push && access.pop) {
+        if self.is_shut() || !(access.push && access.pop) {
             return Ok(());
         }
         let (mut producer, mut consumer) = (self.producer()?, self.consumer()?);
@@ -126,6 +183,7 @@ impl<'a> Peer<'a> {
 
     /// Ends the sleep of a victim.
     pub fn wake(&mut self, op: Op) -> Result<()> {
+        ensure!(!self.is_shut(), "{op} sleeps beside the end");
         if op.effect() == Effect::Put {
             let mut consumer = self.consumer()?;
             let found = self.get(&mut consumer)?.is_some();
@@ -147,8 +205,12 @@ impl<'a> Peer<'a> {
             let mut producer = self.producer()?;
             let mut consumer = self.consumer()?;
             self.drain(&mut consumer)?;
-            self.fill(&mut producer, Access::ALL)?;
-            self.drain(&mut consumer)?;
+            if self.is_shut() {
+                ensure!(lab.queue.is_empty(), "{} messages that nobody gets", lab.queue.len());
+            } else {
+                self.fill(&mut producer, Access::ALL)?;
+                self.drain(&mut consumer)?;
+            }
         }
         let left = lab.queue.recover();
         ensure!(left.participants == 0, "after recover() another one recovers {left:?}");
@@ -160,7 +222,9 @@ impl<'a> Peer<'a> {
         ensure!(occupied == residents, "{occupied} lines are taken, {residents} live");
         ensure!(segment.soles() == 0, "an exclusive side is held by nobody who lives");
         if residents == 0 {
-            let (resting, attention) = (segment.resting(), segment.attention());
+            // Only a put would notice that nobody sleeps for messages any more.
+            let unnoticed = if self.is_shut() { ITEMS_WANTED } else { 0 };
+            let (resting, attention) = (segment.resting(), segment.attention() & !unnoticed);
             ensure!(resting == 0, "{resting} slots rest for ever");
             ensure!(attention == 0, "attention {attention:03b} is never quiet");
         }
@@ -192,7 +256,7 @@ impl<'a> Peer<'a> {
         self.lab.queue.consumer().context("attaching a consumer")
     }
 
-    /// Takes until Empty.
+    /// Takes until Empty, or until the end.
     pub fn drain(&mut self, consumer: &mut Consumer) -> Result<()> {
         let config = self.lab.config;
         let most = 4 + if config.is_growing() { 2 * MORE } else { 2 * config.capacity };
@@ -233,13 +297,16 @@ impl<'a> Peer<'a> {
         Ok(())
     }
 
-    /// False: Full.
+    /// False: Full, or shut down.
     fn put(&mut self, producer: &mut Producer) -> Result<bool> {
         let id = self.story.next_id();
+        let is_shut = self.is_shut();
         let mut room = [0; ROOM];
         match producer.try_push(fill(&mut room, id, self.lab.config.message_max)) {
+            Ok(()) if is_shut => bail!("a put succeeded in a queue that is shut"),
             Ok(()) => self.story.pushed.push(id),
-            Err(PushError::Full) => return Ok(false),
+            Err(PushError::Full) if !is_shut => return Ok(false),
+            Err(PushError::ShutDown) if is_shut => return Ok(false),
             Err(error) => return Err(error).context("the survivor's put"),
         }
         Ok(true)
@@ -247,14 +314,20 @@ impl<'a> Peer<'a> {
 
     fn get(&mut self, consumer: &mut Consumer) -> Result<Option<u64>> {
         let max = self.lab.config.message_max;
+        let is_shut = self.is_shut();
         let mut room = [0; ROOM];
         match consumer.try_pop(&mut room) {
+            Ok(_) if self.was_told => bail!("a message came after the end"),
             Ok(len) => {
                 let id = identify(&room[..len], max).context("a message is torn")?;
                 self.story.popped.push(id);
                 Ok(Some(id))
             }
-            Err(PopError::Empty) => Ok(None),
+            Err(PopError::Empty) if !is_shut => Ok(None),
+            Err(PopError::ShutDown) if is_shut => {
+                self.was_told = true;
+                Ok(None)
+            }
             Err(error) => Err(error).context("the survivor's get"),
         }
     }

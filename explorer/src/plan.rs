@@ -45,6 +45,21 @@ fn is_possible(unit: &Unit) -> bool {
 }
 
 fn full(config: &'static Config, state: State) -> Vec<Unit> {
+    let mut units = open(config, state);
+    units.extend(ended(&units));
+    units
+}
+
+/// Whatever may have to do with messages, or with the end, when the queue is shut down.
+fn ended(units: &[Unit]) -> Vec<Unit> {
+    let concerns = |op: Op| op.effect() != Effect::None || op == Op::ShutDown;
+    let killed = units.iter().filter(|unit| unit.kind == Kind::Kill && concerns(unit.op));
+    let each = |unit: &Unit| [Kind::EndKill, Kind::EndFreeze].map(|kind| Unit { kind, ..*unit });
+    killed.flat_map(each).collect()
+}
+
+/// Of queues that are shut down by victims only.
+fn open(config: &'static Config, state: State) -> Vec<Unit> {
     let singles = Series { config, state };
     let mut units = of_many(&singles);
     if config.name == RUNS {
@@ -81,6 +96,11 @@ fn full(config: &'static Config, state: State) -> Vec<Unit> {
             continue;
         }
         units.extend(squared(&CORE).map(|[op, other]| singles.two(kind, op, other)));
+        let is_typical = matches!(config.name, "many-many" | "one-one");
+        if is_typical && matches!(state, State::Empty | State::Half) {
+            units.extend(CORE.map(|op| singles.two(kind, op, Op::ShutDown)));
+            units.extend(CORE.map(|op| singles.two(kind, Op::ShutDown, op)));
+        }
         for op in [Op::TryPush, Op::TryPop, Op::AttachConsumer, Op::Recover] {
             // Attaching looks for the dead only where lines run out: once is enough.
             let matters = match op {
@@ -120,6 +140,9 @@ fn quick(config: &'static Config, state: State) -> Vec<Unit> {
                 [Kind::KillPair, Kind::Schedule]
                     .map(|kind| series.two(kind, Op::TryPush, Op::TryPop)),
             );
+            units.extend(each(&[Op::ShutDown]));
+            units.extend(CORE.map(|op| series.one(Kind::EndFreeze, op, false)));
+            units.push(series.one(Kind::EndKill, Op::TryPush, false));
             units
         }
         ("many-many", State::Full) => {
@@ -202,7 +225,7 @@ fn with_blocks(series: &Series) -> Vec<Unit> {
     for op in crate::op::OPS.into_iter().filter(|&op| matters_with_blocks(op, config, state)) {
         let touching = op.is_long() || op.reserves(config, state);
         units.extend([Kind::Kill, Kind::Freeze].map(|kind| series.one(kind, op, touching)));
-        if CORE.contains(&op) || matches!(op, Op::Commit | Op::TryPopRef) {
+        if CORE.contains(&op) || matches!(op, Op::Commit | Op::TryPopRef | Op::ShutDown) {
             units.push(series.one(Kind::Beside, op, true));
         }
     }
@@ -257,6 +280,10 @@ fn matters(op: Op, state: State) -> bool {
         }
         Op::AttachProducer | Op::AttachConsumer | Op::DetachProducer | Op::DetachConsumer => {
             matches!(state, State::Empty | State::Half | State::Resting | State::Dead)
+        }
+        Op::ShutDown => {
+            matches!(state, State::Empty | State::Half | State::Full | State::Stalled)
+                || matches!(state, State::Resting | State::Brim | State::Across)
         }
         // Of queues with blocks only, or of many messages.
         _ => false,

@@ -100,9 +100,9 @@ impl Report {
             let counted = KINDS.iter().zip(&self.tallies).filter(|(kind, _)| kinds.contains(kind));
             counted.map(|(_, tally)| tally.points).sum()
         };
-        let singles = points(&[Kind::Kill, Kind::Freeze, Kind::Beside, Kind::Sleeper]);
         let pairs = points(&[Kind::KillPair, Kind::FreezePair]);
-        let (schedules, failures) = (points(&[Kind::Schedule]), self.failed.len());
+        let schedules = points(&[Kind::Schedule]);
+        let (singles, failures) = (points(&KINDS) - pairs - schedules, self.failed.len());
         let seconds = self.start.elapsed().as_secs_f64();
         println!("{seconds:.1} s");
         println!("{singles} points, {pairs} pairs, {schedules} schedules: {failures} failures");

@@ -42,7 +42,7 @@ pub fn run(lab: &Lab, image: &Image, ops: [Op; 2], goals: [Goal; 2]) -> Result<[
     };
     let seen = [A, B].map(|who| seen(ops[who], MESSAGES[who], answers[who]));
     let [Some(a), Some(b)] = &seen else { bail!("{ops:?} answered {answers:?}") };
-    let queue = image.messages.iter().copied().collect();
+    let queue = Model { messages: image.messages.iter().copied().collect(), is_shut: false };
     if !(Happened { lab, image, earlier, left: &left }).explains(queue, [a, b]) {
         bail!("{} said {:?}, {} said {:?}, left {left:?}", ops[A], answers[A], ops[B], answers[B]);
     }
@@ -60,6 +60,18 @@ enum Step {
     Full,
     Got(u64),
     Empty,
+    Shut,
+    /// A put was told that it is shut.
+    TooLate,
+    /// A get was told that nothing more will come.
+    End,
+}
+
+/// A queue that nobody shares.
+#[derive(Clone, Debug)]
+struct Model {
+    messages: VecDeque<u64>,
+    is_shut: bool,
 }
 
 /// What an operation with that answer saw the queue do: a run is one message after the other. `None`:
@@ -75,6 +87,9 @@ fn seen(op: Op, message: u64, answer: Answer) -> Option<Vec<Step>> {
             ids.iter().map(Step::Got).chain(is_less.then_some(Step::Empty)).collect()
         }
         (Effect::Get, Answer::Refused) => vec![Step::Empty],
+        (Effect::Put, Answer::ShutDown) => vec![Step::TooLate],
+        (Effect::Get, Answer::ShutDown) => vec![Step::End],
+        (Effect::None, Answer::Done) if op == Op::ShutDown => vec![Step::Shut],
         (Effect::None, Answer::Done) => Vec::new(),
         _ => return None,
     })
@@ -91,9 +106,9 @@ struct Happened<'a> {
 impl Happened<'_> {
     /// Is there an order of what is still to come, each one's steps as they are, in which a queue with
     /// this in it does all that, and keeps what was left?
-    fn explains(&self, queue: VecDeque<u64>, rest: [&[Step]; 2]) -> bool {
+    fn explains(&self, queue: Model, rest: [&[Step]; 2]) -> bool {
         if rest.iter().all(|steps| steps.is_empty()) {
-            return queue == self.left;
+            return queue.messages == self.left;
         }
         [A, B].into_iter().any(|who| {
             let Some((&step, after)) = rest[who].split_first() else { return false };
@@ -106,18 +121,22 @@ impl Happened<'_> {
     }
 
     /// The queue after it; none if that cannot be.
-    fn step(&self, mut queue: VecDeque<u64>, step: Step) -> Option<VecDeque<u64>> {
+    fn step(&self, mut queue: Model, step: Step) -> Option<Model> {
         let Config { capacity, .. } = *self.lab.config;
         let capacity = if self.lab.config.is_growing() { usize::MAX } else { capacity };
+        let Model { messages, is_shut } = &mut queue;
         let is_so = match step {
             Step::Put(id) => {
-                queue.push_back(id);
-                queue.len() <= capacity
+                messages.push_back(id);
+                !*is_shut && messages.len() <= capacity
             }
             // The put that an image left in progress counts, until it is passed over.
-            Step::Full => queue.len() + self.image.in_progress >= capacity,
-            Step::Got(id) => queue.pop_front() == Some(id),
-            Step::Empty => queue.is_empty(),
+            Step::Full => !*is_shut && messages.len() + self.image.in_progress >= capacity,
+            Step::Got(id) => messages.pop_front() == Some(id),
+            Step::Empty => !*is_shut && messages.is_empty(),
+            Step::Shut => !std::mem::replace(is_shut, true),
+            Step::TooLate => *is_shut,
+            Step::End => *is_shut && messages.is_empty(),
         };
         is_so.then_some(queue)
     }
@@ -136,6 +155,9 @@ mod tests {
         assert_eq!(steps(Op::TryPop, Answer::Got(7.into())), "[Got(7)]");
         assert_eq!(steps(Op::TryPopMany, Answer::Got(7.into())), "[Got(7), Empty]");
         assert_eq!(steps(Op::TryPopMany, Answer::Refused), "[Empty]");
+        assert_eq!(steps(Op::ShutDown, Answer::Done), "[Shut]");
+        assert_eq!(steps(Op::TryPush, Answer::ShutDown), "[TooLate]");
+        assert_eq!(steps(Op::TryPop, Answer::ShutDown), "[End]");
         assert!(seen(Op::TryPop, 101, Answer::Done).is_none());
         assert!(matches!(seen(Op::TryPushMany, 5, Answer::Refused).unwrap()[..], [Step::Full]));
     }

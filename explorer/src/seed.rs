@@ -21,6 +21,10 @@ pub enum Kind {
     Beside,
     /// One victim killed on its way to wake another.
     Sleeper,
+    /// One victim killed, and then the queue shut down.
+    EndKill,
+    /// One victim frozen, the queue shut down, and the victim resumed.
+    EndFreeze,
     /// Two victims killed.
     KillPair,
     /// Two victims frozen, and resumed.
@@ -30,11 +34,13 @@ pub enum Kind {
 }
 
 /// All of them, in the order of the table.
-pub const KINDS: [Kind; 7] = [
+pub const KINDS: [Kind; 9] = [
     Kind::Kill,
     Kind::Freeze,
     Kind::Beside,
     Kind::Sleeper,
+    Kind::EndKill,
+    Kind::EndFreeze,
     Kind::KillPair,
     Kind::FreezePair,
     Kind::Schedule,
@@ -48,6 +54,8 @@ impl Kind {
             Self::Freeze => "freeze",
             Self::Beside => "beside",
             Self::Sleeper => "sleeper",
+            Self::EndKill => "end-kill",
+            Self::EndFreeze => "end-freeze",
             Self::KillPair => "kill-pair",
             Self::FreezePair => "freeze-pair",
             Self::Schedule => "schedule",
@@ -160,6 +168,7 @@ mod tests {
         for text in [
             "kill/try_push/half/many-many/17",
             "freeze/pop/empty/one-one/t3",
+            "end-freeze/try_pop/stalled/many-one/5",
             "schedule/try_push+try_pop/full/many-one/3,12",
         ] {
             assert_eq!(text.parse::<Seed>().unwrap().to_string(), text);

@@ -30,6 +30,9 @@ const CLASS: usize = 1024 / WORD;
 const CLASSES_MAX: usize = 16;
 const MARK: usize = 2;
 
+/// The bit of the attention word that says that somebody sleeps for messages.
+pub(crate) const ITEMS_WANTED: u64 = 2;
+
 /// The state of a mark that says: its slot must not be used.
 const PASSED: u64 = 3;
 

@@ -8,7 +8,7 @@ use crate::image::Image;
 use crate::judge::Fate;
 use crate::lab::{A, B, Lab};
 use crate::op::{Effect, Op};
-use crate::peer::{Access, Peer};
+use crate::peer::{Access, Others, Peer};
 use crate::tracee::{Goal, Reached};
 
 /// The victims' messages; the first ones, if they put several.
@@ -16,6 +16,15 @@ pub const MESSAGES: [u64; 2] = [101, 106];
 
 /// Kills it there. Everybody else's messages must be whole, and nothing of it must be left.
 pub fn kill(lab: &Lab, image: &Image, op: Op, goal: Goal) -> Result<Reached> {
+    lose(lab, image, op, goal, Others::GoOn)
+}
+
+/// Kills it there, and shuts the queue down: nobody may wait for it.
+pub fn end_kill(lab: &Lab, image: &Image, op: Op, goal: Goal) -> Result<Reached> {
+    lose(lab, image, op, goal, Others::End)
+}
+
+fn lose(lab: &Lab, image: &Image, op: Op, goal: Goal, others: Others) -> Result<Reached> {
     image.restore(lab)?;
     let mut peer = Peer::new(lab, image);
     let mut victim = lab.start(A, op, MESSAGES[A])?;
@@ -23,7 +32,8 @@ pub fn kill(lab: &Lab, image: &Image, op: Op, goal: Goal) -> Result<Reached> {
     let reached = victim.advance(goal, || peer.wake_early(op))?;
     victim.kill()?;
     peer.story.add(op, MESSAGES[A], Fate::Killed);
-    peer.survive(Access::ALL).context("beside the dead")?;
+    peer.act(others, Access::ALL).context("beside the dead")?;
+    peer.end_as_well(&[op]).context("instead of the dead")?;
     peer.find_whole().context("after the dead")?;
     peer.story.judge()?;
     Ok(reached)
@@ -31,7 +41,12 @@ pub fn kill(lab: &Lab, image: &Image, op: Op, goal: Goal) -> Result<Reached> {
 
 /// Stops it there. Nobody may wait for it; then it goes on, and its answer must be true.
 pub fn freeze(lab: &Lab, image: &Image, op: Op, goal: Goal) -> Result<Reached> {
-    stop(lab, image, op, goal, None)
+    stop(lab, image, op, goal, Others::GoOn, None)
+}
+
+/// Stops it there while the queue is shut down and drained; its answer must be true all the same.
+pub fn end_freeze(lab: &Lab, image: &Image, op: Op, goal: Goal) -> Result<Reached> {
+    stop(lab, image, op, goal, Others::End, None)
 }
 
 /// The most instructions that a put and a get took.
@@ -45,7 +60,7 @@ pub struct Longest {
 
 /// Stops it there, and steps another's put and get: how many instructions do they take?
 pub fn beside(lab: &Lab, image: &Image, op: Op, goal: Goal, longest: &Longest) -> Result<Reached> {
-    stop(lab, image, op, goal, Some(longest))
+    stop(lab, image, op, goal, Others::GoOn, Some(longest))
 }
 
 fn stop(
@@ -53,6 +68,7 @@ fn stop(
     image: &Image,
     op: Op,
     goal: Goal,
+    others: Others,
     longest: Option<&Longest>,
 ) -> Result<Reached> {
     image.restore(lab)?;
@@ -69,7 +85,7 @@ fn stop(
     if let Some(longest) = longest {
         measure(lab, &mut peer, access, longest).context("beside the stopped")?;
     }
-    peer.survive(access).context("beside the stopped")?;
+    peer.act(others, access).context("beside the stopped")?;
     peer.leave_some(access)?;
     peer.story.resume();
     if reached != Reached::End {

@@ -90,6 +90,12 @@ fn perform(task: &Task<'_>, op: Op) -> Answer {
         Op::DetachOpen => task.detach_open(),
         Op::TryPushMany => task.put_many(),
         Op::TryPopMany => task.get_many(),
+        Op::ShutDown => {
+            trap();
+            task.queue.shut_down();
+            trap();
+            Ok(Answer::Done)
+        }
     };
     done.unwrap_or_else(Answer::from)
 }

@@ -26,6 +26,11 @@ fn one_experiment_of_each_kind_is_repeated() {
         "kill-pair/try_push+try_pop/half/many-many/5,4",
         "freeze-pair/try_push+try_push/resting/many-many-3/5,7",
         "schedule/try_pop+try_push/full/one-one/3,2",
+        "freeze/shut_down/half/many-many/t2",
+        "end-kill/try_push/half/many-many/t6",
+        "end-freeze/try_pop/stalled/many-one/t4",
+        "kill-pair/try_push+shut_down/half/one-one/2,3",
+        "schedule/shut_down+try_pop/empty/many-many/3,2",
         "kill/try_push_many/half/many-many-12/200",
         // (A get of many clears its buffer, of which an unoptimized build makes too many steps.)
         "freeze/try_push_many/verge/growing/t9",
