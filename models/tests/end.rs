@@ -5,7 +5,7 @@
 
 use loom::sync::Arc;
 use loom::thread;
-use shmq_engine::ring::{Pushed, Role};
+use shmq_engine::ring::{Claimed, Outcome, Pushed, Role};
 use shmq_models::{Land, Rig, explore};
 
 /// Each of `tried` was got exactly if it was put; nothing was got after an end.
@@ -150,6 +150,32 @@ fn a_stalled_put_ends_too_late() {
         assert!(ended);
         let tried = [(0, producer.join().unwrap())];
         assert_ended(&rig, &tried, got, true);
+    });
+}
+
+/// A consumer finds the queue empty. Then a producer stops behind its publication, another consumer sees that
+/// message, and the queue open, and who shuts it down is killed half way. The first looks for the end while
+/// the other takes the message: that look is void. Unbounded.
+#[test]
+fn a_message_is_taken_during_a_look_for_the_end() {
+    explore("published P || C, look for the end", None, || {
+        let rig = Arc::new(Rig::new(2, 4, 1));
+        let ring = rig.ring();
+        let mut hand = rig.hand(0);
+        let (claimed, resumed) = (rig.claim(&mut hand), Claimed::resumed(0));
+        ring.fill(&hand, &claimed, &0_u64.to_ne_bytes());
+        ring.publish_only(&hand, claimed);
+        let consumer = {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || rig.pop())
+        };
+        ring.shut_only();
+        let look = ring.look_for_end().unwrap().unwrap();
+        let mut got: Vec<u64> = rig.pop().into_iter().collect();
+        let ended = got.is_empty() && ring.ends(&look);
+        got.extend(consumer.join().unwrap());
+        let kept = matches!(ring.publish(&mut hand, resumed), Outcome::Kept { .. });
+        assert_ended(&rig, &[(0, kept)], got, ended);
     });
 }
 
