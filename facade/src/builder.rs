@@ -3,9 +3,10 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use shmq_engine::Options;
+use shmq_engine::{Options, Wait};
 
 use crate::error::CreateError;
+use crate::joinable::JoinableQueue;
 use crate::queue::Queue;
 
 /// Options of a new queue; from [`Queue::builder`].
@@ -27,8 +28,14 @@ pub struct Builder<T> {
     message_max: Option<usize>,
     max_bytes: Option<usize>,
     participants: Option<usize>,
+    ends_with_producers: bool,
+    wait: Wait,
     values: PhantomData<fn(T) -> T>,
 }
+
+/// The engine's default, and the most that it allows.
+const PARTICIPANTS: usize = 64;
+const PARTICIPANTS_MAX: usize = 4096;
 
 impl<T> Builder<T> {
     pub(crate) fn new() -> Self {
@@ -37,6 +44,8 @@ impl<T> Builder<T> {
             message_max: None,
             max_bytes: None,
             participants: None,
+            ends_with_producers: false,
+            wait: Wait::default(),
             values: PhantomData,
         }
     }
@@ -74,14 +83,50 @@ impl<T> Builder<T> {
         self
     }
 
-    /// An anonymous queue: it lives while any process holds it. Hand it on with
-    /// [`Queue::inherit`].
+    /// The queue is [shut down](Queue::shutdown) when its last producer has gone, so that consumers get
+    /// what is left and then know that it was all.
+    ///
+    /// A process is a producer from its first put until it drops or [closes](Queue::close) its last
+    /// handle, or dies, by whatever. Before the first put of all, the queue waits for one. Who first puts when all
+    /// others have gone again finds the queue shut: where producers come and go, rather have whoever
+    /// knows them all call [`Queue::shutdown`]. A death is noticed by a consumer that waits, within some
+    /// 100 ms.
+    ///
+    /// Give the queue participants enough: a process that runs out of them gives up its idle places,
+    /// also as a producer.
+    pub fn ends_with_producers(mut self) -> Self {
+        self.ends_with_producers = true;
+        self
+    }
+
+    /// How this handle waits, its clones, and those that children are given as arguments. By default it
+    /// looks for a moment, then sleeps.
+    pub fn wait(mut self, wait: Wait) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// An anonymous queue: it lives while any process holds it. Hand it on as an
+    /// argument of a [`Process`](crate::Process), or with [`Queue::inherit`].
     ///
     /// # Errors
     /// [`CreateError::Engine`] says which option is out of range, or what the system refused.
     pub fn create(self) -> Result<Queue<T>, CreateError> {
         let engine = self.options().create_anonymous().map_err(CreateError::from_engine)?;
-        Ok(Queue::from_engine(engine, None))
+        Ok(Queue::from_engine(engine, None, self.wait))
+    }
+
+    /// An anonymous queue that counts unfinished tasks.
+    ///
+    /// # Errors
+    /// As for [`Builder::create`].
+    pub fn create_joinable(self) -> Result<JoinableQueue<T>, CreateError> {
+        JoinableQueue::create(self)
+    }
+
+    /// For the parts of a joinable queue, of which a thread may use both sides at once.
+    pub(crate) fn participants_of_parts(&self) -> usize {
+        self.participants.unwrap_or(PARTICIPANTS).saturating_mul(2).min(PARTICIPANTS_MAX)
     }
 
     /// A named queue, for [`Queue::open`] in any process of the same user.
@@ -93,7 +138,7 @@ impl<T> Builder<T> {
     /// As for [`Builder::create`]; also if the name is taken, or no name.
     pub fn create_named(self, name: &str) -> Result<Queue<T>, CreateError> {
         let engine = self.options().create_named(name).map_err(CreateError::from_engine)?;
-        Ok(Queue::from_engine(engine, Some(name.to_owned())))
+        Ok(Queue::from_engine(engine, Some(name.to_owned()), self.wait))
     }
 
     fn options(&self) -> Options {
@@ -107,7 +152,10 @@ impl<T> Builder<T> {
         if let Some(bytes) = self.max_bytes {
             options = options.max_bytes(bytes);
         }
-        self.participants.map_or(options, |most| options.participants(most))
+        if let Some(most) = self.participants {
+            options = options.participants(most);
+        }
+        if self.ends_with_producers { options.ends_with_producers() } else { options }
     }
 }
 
@@ -118,6 +166,8 @@ impl<T> fmt::Debug for Builder<T> {
             .field("message_max", &self.message_max)
             .field("max_bytes", &self.max_bytes)
             .field("participants", &self.participants)
+            .field("ends_with_producers", &self.ends_with_producers)
+            .field("wait", &self.wait)
             .finish_non_exhaustive()
     }
 }

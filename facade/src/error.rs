@@ -40,6 +40,17 @@ pub enum PutError<T> {
     /// Values and puts in progress fill the queue (and still did when the time was over).
     #[error("the queue is full")]
     Full(T),
+    /// The queue has been [shut down](crate::Queue::shutdown): nobody puts any more.
+    #[error("the queue has been shut down")]
+    ShutDown(T),
+    /// This process has [closed](crate::Queue::close) its handle.
+    #[error("{what} is closed")]
+    Closed {
+        /// The value.
+        value: T,
+        /// What was closed, as Python's message has it: `Queue <...>`.
+        what: String,
+    },
     /// The value is too long for this queue, once encoded.
     #[error(
         "the value takes {len} bytes and message_max is {max}; \
@@ -93,6 +104,8 @@ impl<T> PutError<T> {
     pub fn into_inner(self) -> T {
         match self {
             Self::Full(value)
+            | Self::ShutDown(value)
+            | Self::Closed { value, .. }
             | Self::TooLarge { value, .. }
             | Self::NoMemory { value, .. }
             | Self::Encode { value, .. }
@@ -104,6 +117,36 @@ impl<T> PutError<T> {
     /// Was the queue full?
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full(_))
+    }
+
+    /// Had the queue been shut down?
+    pub fn is_shut_down(&self) -> bool {
+        matches!(self, Self::ShutDown(_))
+    }
+
+    pub(crate) fn into_refused(self) -> Refused {
+        match self {
+            Self::Full(_) => Refused::Push(PushError::Full),
+            Self::ShutDown(_) => Refused::Push(PushError::ShutDown),
+            Self::Closed { what, .. } => Refused::Closed { what },
+            Self::Attach { source, .. } => Refused::Attach(source),
+            Self::TooLarge { len, max, .. } => Refused::Push(PushError::TooLarge { len, max }),
+            Self::NoMemory { source, .. } | Self::Engine { source, .. } => Refused::Push(source),
+            // Only of values that can fail to be encoded.
+            Self::Encode { .. } => Refused::Push(PushError::Corrupt),
+        }
+    }
+
+    pub(crate) fn new(value: T, refused: Refused) -> Self {
+        match refused {
+            Refused::Closed { what } => Self::Closed { value, what },
+            Refused::Attach(source) => Self::Attach { value, source },
+            Refused::Push(PushError::Full) => Self::Full(value),
+            Refused::Push(PushError::ShutDown) => Self::ShutDown(value),
+            Refused::Push(PushError::TooLarge { len, max }) => Self::TooLarge { value, len, max },
+            Refused::Push(source @ PushError::NoMemory { .. }) => Self::NoMemory { value, source },
+            Refused::Push(source) => Self::Engine { value, source },
+        }
     }
 }
 
@@ -119,6 +162,42 @@ impl<T> fmt::Debug for PutError<T> {
     }
 }
 
+/// Why a put did not happen, without the value.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    Closed { what: String },
+    Attach(AttachError),
+    Push(PushError),
+}
+
+impl From<PushError> for Refused {
+    fn from(error: PushError) -> Self {
+        Self::Push(error)
+    }
+}
+
+/// Several values were to be put, and some were not.
+#[derive(Error)]
+#[error("{put} values were put, then one was not")]
+pub struct PartlyPut<T> {
+    /// How many were put, from the first.
+    pub put: usize,
+    /// Why the next one was not. It is in here.
+    pub source: PutError<T>,
+    /// Those after it that had been taken from the iterator.
+    pub rest: Vec<T>,
+}
+
+/// Without the values, which need not be `Debug`.
+impl<T> fmt::Debug for PartlyPut<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartlyPut")
+            .field("put", &self.put)
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Why no value was got.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -126,6 +205,15 @@ pub enum GetError {
     /// There is no value (and there was none until the time was over).
     #[error("the queue is empty")]
     Empty,
+    /// The queue has been [shut down](crate::Queue::shutdown), and all that was put before has been got.
+    #[error("the queue has been shut down, and is empty")]
+    ShutDown,
+    /// This process has [closed](crate::Queue::close) its handle.
+    #[error("{what} is closed")]
+    Closed {
+        /// What was closed, as Python's message has it: `Queue <...>`.
+        what: String,
+    },
     /// The message is no value of this type. It has left the queue and is lost.
     #[error("the message was taken and is no value of this type; use one type on both sides")]
     Decode {
@@ -145,6 +233,61 @@ pub enum GetError {
         /// Why.
         source: PopError,
     },
+}
+
+impl GetError {
+    /// Was the queue empty?
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+
+    /// Had the queue been shut down?
+    pub fn is_shut_down(&self) -> bool {
+        matches!(self, Self::ShutDown)
+    }
+
+    pub(crate) fn new(source: PopError) -> Self {
+        match source {
+            PopError::Empty => Self::Empty,
+            PopError::ShutDown => Self::ShutDown,
+            source => Self::Engine { source },
+        }
+    }
+}
+
+/// Why a task was not said to be done.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TaskDoneError {
+    /// All that was put is done already.
+    #[error("task_done() called too many times")]
+    TooMany,
+    /// The count cannot be changed.
+    #[error("the count of unfinished tasks cannot be changed")]
+    Queue {
+        /// Why.
+        source: GetError,
+    },
+}
+
+/// Several values were to be got, and one of the messages was none.
+#[derive(Error)]
+#[error("{} values were got, and one was not", .got.len())]
+pub struct PartlyGot<T> {
+    /// The others, in order.
+    pub got: Vec<T>,
+    /// What was wrong with the first that is missing; or why there are none at all.
+    pub source: GetError,
+}
+
+/// Without the values, which need not be `Debug`.
+impl<T> fmt::Debug for PartlyGot<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartlyGot")
+            .field("got", &self.got.len())
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a queue was not handed to a child, or not received there.

@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use shmq_engine::Wait;
 
 use crate::inherit::duplicate;
 use crate::queue::Queue;
@@ -55,6 +56,17 @@ pub(crate) fn receive(fds: Vec<OwnedFd>) {
 struct Ticket {
     way: Way,
     uuid: [u64; 2],
+    #[serde(with = "Waiting")]
+    wait: Wait,
+}
+
+/// [`Wait`], encoded.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Wait")]
+pub(crate) enum Waiting {
+    Spin,
+    Adaptive,
+    Park,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -76,7 +88,8 @@ impl<T> Serialize for Queue<T> {
             packed.push(duplicate(fd).map_err(|_| refuse(NO_DESCRIPTOR, S::Error::custom))?);
             Ok(Way::Fd(packed.len() - 1))
         })?;
-        Ticket { way, uuid: self.engine().uuid() }.serialize(serializer)
+        let (uuid, wait) = (self.engine().uuid(), self.wait());
+        Ticket { way, uuid, wait }.serialize(serializer)
     }
 }
 
@@ -85,14 +98,17 @@ impl<'de, T> Deserialize<'de> for Queue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
         let refuse = |reason| refuse(reason, D::Error::custom);
-        let Ticket { way, uuid } = Ticket::deserialize(deserializer)?;
+        let Ticket { way, uuid, wait } = Ticket::deserialize(deserializer)?;
         let queue = match way {
-            Way::Name(name) => Self::open(&name).map_err(|_| refuse(UNUSABLE))?,
+            Way::Name(name) => {
+                let engine = shmq_engine::Queue::open(&name).map_err(|_| refuse(UNUSABLE))?;
+                Self::from_engine(engine, Some(name), wait)
+            }
             Way::Fd(at) => {
                 let fd = RECEIVED.with_borrow_mut(|fds| fds.get_mut(at).and_then(Option::take));
                 let fd = fd.ok_or_else(|| refuse(NOT_RECEIVED))?;
                 let engine = shmq_engine::Queue::from_fd(fd).map_err(|_| refuse(UNUSABLE))?;
-                Self::from_engine(engine, None)
+                Self::from_engine(engine, None, wait)
             }
         };
         if queue.engine().uuid() != uuid {

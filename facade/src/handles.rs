@@ -13,7 +13,9 @@
 //! its holder is not running, goes on with a handle of its own, too.)
 
 use std::hint;
+use std::mem;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use once_cell::race::OnceBox;
@@ -35,12 +37,15 @@ pub(crate) struct Handles<S> {
     first: Mutex<Option<Handle<S>>>,
     /// Those besides the first that are not in use.
     idle: Mutex<Vec<Handle<S>>>,
+    /// Those that are given back are detached.
+    closed: AtomicBool,
 }
 
 impl<S> Handles<S> {
     pub(crate) fn new() -> Self {
         let (first, idle) = (Mutex::new(None), Mutex::new(Vec::new()));
-        Self { lineage: Lineage::own(), childs: OnceBox::new(), first, idle }
+        let closed = AtomicBool::new(false);
+        Self { lineage: Lineage::own(), childs: OnceBox::new(), first, idle, closed }
     }
 
     /// This process's.
@@ -62,21 +67,28 @@ impl<S> Handles<S> {
         if let Some(first) = home.try_first()
             && first.is_some()
         {
-            return Ok(Lent(Place::First(first)));
+            return Ok(Lent { place: Place::First(first), home });
         }
         let idle = home.idle().and_then(|mut idle| idle.pop());
         let handle = match idle {
             Some(handle) => handle,
             None => Handle { side: attach()?, buffer: vec![0; buffered] },
         };
-        Ok(Lent(Place::Out { handle: Some(handle), home }))
+        Ok(Lent { place: Place::Out(handle), home })
+    }
+
+    /// Detaches the idle ones, and those in use when they are given back.
+    pub(crate) fn close(&self) {
+        // ordering: SeqCst, for whoever gives a handle back that we do not find; pairs with Lent::drop
+        self.own().closed.store(true, Ordering::SeqCst);
+        self.detach_idle();
     }
 
     /// Detaches the idle ones. Were there any?
     pub(crate) fn detach_idle(&self) -> bool {
         let home = self.own();
         let first = home.try_first().and_then(|mut first| first.take());
-        let idle = home.idle().map(|mut idle| std::mem::take(&mut *idle)).unwrap_or_default();
+        let idle = home.idle().map(|mut idle| mem::take(&mut *idle)).unwrap_or_default();
         first.is_some() || !idle.is_empty()
     }
 
@@ -111,51 +123,63 @@ fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
 
 /// A handle that is given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Lent<'h, S>(Place<'h, S>);
+pub(crate) struct Lent<'h, S> {
+    place: Place<'h, S>,
+    home: &'h Handles<S>,
+}
 
-/// Where it is, always with a handle until dropped.
+/// Where it is.
 #[derive(Debug)]
 enum Place<'h, S> {
+    /// Always with a handle.
     First(MutexGuard<'h, Option<Handle<S>>>),
-    Out { handle: Option<Handle<S>>, home: &'h Handles<S> },
+    Out(Handle<S>),
+    /// Given back.
+    Home,
 }
 
 impl<S> Deref for Lent<'_, S> {
     type Target = Handle<S>;
 
     fn deref(&self) -> &Handle<S> {
-        let handle = match &self.0 {
-            Place::First(first) => &**first,
-            Place::Out { handle, .. } => handle,
-        };
-        handle.as_ref().expect("lent until dropped")
+        match &self.place {
+            Place::First(first) => first.as_ref(),
+            Place::Out(handle) => Some(handle),
+            Place::Home => None,
+        }
+        .expect("lent until dropped")
     }
 }
 
 impl<S> DerefMut for Lent<'_, S> {
     fn deref_mut(&mut self) -> &mut Handle<S> {
-        let handle = match &mut self.0 {
-            Place::First(first) => &mut **first,
-            Place::Out { handle, .. } => handle,
-        };
-        handle.as_mut().expect("lent until dropped")
+        match &mut self.place {
+            Place::First(first) => first.as_mut(),
+            Place::Out(handle) => Some(handle),
+            Place::Home => None,
+        }
+        .expect("lent until dropped")
     }
 }
 
 impl<S> Drop for Lent<'_, S> {
     fn drop(&mut self) {
-        let Place::Out { handle, home } = &mut self.0 else {
-            return;
-        };
-        let Some(handle) = handle.take() else { return };
-        match home.try_first() {
-            Some(mut first) if first.is_none() => *first = Some(handle),
-            _ => {
-                // Without the others, this one is detached.
-                if let Some(mut idle) = home.idle() {
-                    idle.push(handle);
+        let home = self.home;
+        match mem::replace(&mut self.place, Place::Home) {
+            Place::Out(handle) => match home.try_first() {
+                Some(mut first) if first.is_none() => *first = Some(handle),
+                _ => {
+                    // Without the others, this one is detached.
+                    if let Some(mut idle) = home.idle() {
+                        idle.push(handle);
+                    }
                 }
-            }
+            },
+            first => drop(first),
+        }
+        // ordering: SeqCst, after giving back; pairs with Handles::close
+        if home.closed.load(Ordering::SeqCst) {
+            home.detach_idle();
         }
     }
 }

@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
-use shmq_engine::AttachError;
+use shmq_engine::{AttachError, Wait};
 
 use crate::error::InheritError;
 use crate::queue::Queue;
@@ -87,7 +87,7 @@ impl<T> Queue<T> {
                     }
                 })?;
                 let engine = shmq_engine::Queue::from_fd(fd).map_err(attach)?;
-                Self::from_engine(engine, None)
+                Self::from_engine(engine, None, Wait::default())
             }
         };
         let found = queue.uuid();

@@ -55,25 +55,32 @@ mod hand_over;
 mod handles;
 mod inherit;
 mod init;
+mod joinable;
 mod manager;
 mod pool;
 mod process;
 mod queue;
+mod signal;
+mod simple;
 mod task;
 mod wire;
 
 pub use builder::Builder;
-pub use error::{CreateError, GetError, InheritError, PutError};
+pub use error::{
+    CreateError, GetError, InheritError, PartlyGot, PartlyPut, PutError, TaskDoneError,
+};
 pub use init::init;
-pub use manager::{Manager, ManagerQueue};
+pub use joinable::{JoinableQueue, Unfinished};
+pub use manager::{Manager, ManagerJoinableQueue, ManagerQueue};
 pub use pool::{AsyncResult, Imap, Pool, PoolBuilder, PoolError, Returned};
 pub use process::{
     CurrentProcess, ParentProcess, Process, ProcessError, active_children, cpu_count,
     current_process, parent_process,
 };
-pub use queue::Queue;
+pub use queue::{Drain, Iter, Queue};
 pub use shmq_engine::unlink;
 #[doc(no_inline)]
-pub use shmq_engine::{AttachError, PopError, PushError};
+pub use shmq_engine::{AttachError, PopError, PushError, Wait};
+pub use simple::SimpleQueue;
 pub use task::{Answer, Registered, Task, UnknownTask, Value};
 pub use wire::{DecodeError, EncodeError};

@@ -15,9 +15,12 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::OFlags;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use shmq_engine::Wait;
 
 use crate::builder::Builder;
 use crate::error::CreateError;
+use crate::hand_over::Waiting;
+use crate::joinable::JoinableQueue;
 use crate::queue::Queue;
 use crate::wire::refuse;
 
@@ -75,9 +78,39 @@ impl Manager {
     /// As for [`Builder::create`].
     pub fn create<T>(&self, builder: Builder<T>) -> Result<ManagerQueue<T>, CreateError> {
         let queue = builder.create()?;
+        self.keep(&[queue.engine()]);
+        Ok(ManagerQueue { manager: Place::of(queue.engine()), queue })
+    }
+
+    /// A new queue of at most `maxsize` values that counts unfinished tasks; 0 for as many as there is
+    /// memory for.
+    ///
+    /// # Errors
+    /// As for [`Queue::new`].
+    pub fn joinable_queue<T>(
+        &self,
+        maxsize: usize,
+    ) -> Result<ManagerJoinableQueue<T>, CreateError> {
+        self.create_joinable(Queue::builder().maxsize(maxsize))
+    }
+
+    /// A new queue with options, from [`Queue::builder`], that counts unfinished tasks.
+    ///
+    /// # Errors
+    /// As for [`Builder::create`].
+    pub fn create_joinable<T>(
+        &self,
+        builder: Builder<T>,
+    ) -> Result<ManagerJoinableQueue<T>, CreateError> {
+        let queue = builder.create_joinable()?;
+        let parts = queue.engines();
+        self.keep(&parts);
+        Ok(ManagerJoinableQueue { managers: parts.map(Place::of), queue })
+    }
+
+    fn keep(&self, parts: &[&shmq_engine::Queue]) {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        queues.push(queue.engine().clone());
-        Ok(ManagerQueue { manager: Place::of(&queue), queue })
+        queues.extend(parts.iter().map(|&part| part.clone()));
     }
 }
 
@@ -103,6 +136,28 @@ impl<T> Clone for ManagerQueue<T> {
     }
 }
 
+/// A [`JoinableQueue`] that travels anywhere; from [`Manager::joinable_queue`]. Clones are the same queue.
+#[derive(Debug)]
+pub struct ManagerJoinableQueue<T> {
+    queue: JoinableQueue<T>,
+    /// Where its manager has its parts; `None` if that is nowhere.
+    managers: [Option<Place>; 4],
+}
+
+impl<T> Deref for ManagerJoinableQueue<T> {
+    type Target = JoinableQueue<T>;
+
+    fn deref(&self) -> &JoinableQueue<T> {
+        &self.queue
+    }
+}
+
+impl<T> Clone for ManagerJoinableQueue<T> {
+    fn clone(&self) -> Self {
+        Self { queue: self.queue.clone(), managers: self.managers }
+    }
+}
+
 /// A descriptor of a process.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 struct Place {
@@ -112,12 +167,12 @@ struct Place {
 
 impl Place {
     /// Where this process has it.
-    fn of<T>(queue: &Queue<T>) -> Option<Self> {
-        Some(Self { pid: process::id(), fd: queue.engine().as_fd()?.as_raw_fd() })
+    fn of(queue: &shmq_engine::Queue) -> Option<Self> {
+        Some(Self { pid: process::id(), fd: queue.as_fd()?.as_raw_fd() })
     }
 
     /// The queue that is there, if it is the one.
-    fn open<T>(self, uuid: [u64; 2]) -> Option<Queue<T>> {
+    fn open(self, uuid: [u64; 2]) -> Option<shmq_engine::Queue> {
         let path = format!("/proc/{}/fd/{}", self.pid, self.fd);
         // Opening something else may have effects: a number that is used again may be anything.
         let link = fs::read_link(&path).ok()?;
@@ -127,25 +182,44 @@ impl Place {
         let flags = OFlags::NONBLOCK.bits().cast_signed();
         let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path);
         let engine = shmq_engine::Queue::from_fd(OwnedFd::from(file.ok()?)).ok()?;
-        (engine.uuid() == uuid).then(|| Queue::from_engine(engine, None))
+        (engine.uuid() == uuid).then_some(engine)
     }
 }
 
 /// A queue, as it is encoded.
-#[derive(Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 struct Ticket {
     manager: Place,
     sender: Place,
     uuid: [u64; 2],
 }
 
+impl Ticket {
+    fn of(queue: &shmq_engine::Queue, manager: Option<Place>) -> Option<Self> {
+        let (manager, sender) = manager.zip(Place::of(queue))?;
+        Some(Self { manager, sender, uuid: queue.uuid() })
+    }
+
+    fn open(self) -> Option<shmq_engine::Queue> {
+        self.manager.open(self.uuid).or_else(|| self.sender.open(self.uuid))
+    }
+}
+
+/// What travels: a ticket, or several, and how the queue waits.
+#[derive(Deserialize, Serialize)]
+struct Sent<P> {
+    parts: P,
+    #[serde(with = "Waiting")]
+    wait: Wait,
+}
+
 /// Anywhere, to any process of the same user.
 impl<T> Serialize for ManagerQueue<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::Error;
-        let places = self.manager.zip(Place::of(&self.queue));
-        let (manager, sender) = places.ok_or_else(|| refuse(NOT_HERE, S::Error::custom))?;
-        Ticket { manager, sender, uuid: self.queue.engine().uuid() }.serialize(serializer)
+        let parts = Ticket::of(self.queue.engine(), self.manager)
+            .ok_or_else(|| refuse(NOT_HERE, S::Error::custom))?;
+        Sent { parts, wait: self.queue.wait() }.serialize(serializer)
     }
 }
 
@@ -153,9 +227,33 @@ impl<T> Serialize for ManagerQueue<T> {
 impl<'de, T> Deserialize<'de> for ManagerQueue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
-        let Ticket { manager, sender, uuid } = Ticket::deserialize(deserializer)?;
-        let queue = manager.open(uuid).or_else(|| sender.open(uuid));
-        let queue = queue.ok_or_else(|| refuse(GONE, D::Error::custom))?;
-        Ok(Self { queue, manager: Some(manager) })
+        let Sent { parts, wait } = Sent::<Ticket>::deserialize(deserializer)?;
+        let engine = parts.open().ok_or_else(|| refuse(GONE, D::Error::custom))?;
+        Ok(Self { queue: Queue::from_engine(engine, None, wait), manager: Some(parts.manager) })
+    }
+}
+
+/// Anywhere, to any process of the same user.
+impl<T> Serialize for ManagerJoinableQueue<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::Error;
+        let engines = self.queue.engines().into_iter().zip(self.managers);
+        let parts: Option<Vec<_>> = engines.map(|(part, at)| Ticket::of(part, at)).collect();
+        let parts = parts.and_then(|parts| <[_; 4]>::try_from(parts).ok());
+        let parts = parts.ok_or_else(|| refuse(NOT_HERE, S::Error::custom))?;
+        Sent { parts, wait: self.queue.wait() }.serialize(serializer)
+    }
+}
+
+/// While its manager, or who sent it, has it.
+impl<'de, T> Deserialize<'de> for ManagerJoinableQueue<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        let Sent { parts, wait } = Sent::<[Ticket; 4]>::deserialize(deserializer)?;
+        let engines: Option<Vec<_>> = parts.into_iter().map(Ticket::open).collect();
+        let engines = engines.and_then(|engines| <[_; 4]>::try_from(engines).ok());
+        let engines = engines.ok_or_else(|| refuse(GONE, D::Error::custom))?;
+        let managers = parts.map(|ticket| Some(ticket.manager));
+        Ok(Self { queue: JoinableQueue::from_engines(engines, wait), managers })
     }
 }

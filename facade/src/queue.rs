@@ -3,14 +3,15 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use shmq_engine::{AttachError, Consumer, PopError, Producer, PushError};
+use shmq_engine::{AttachError, Consumer, PopError, Producer, Wait};
 
 use crate::builder::Builder;
-use crate::error::{CreateError, GetError, PutError};
+use crate::error::{CreateError, GetError, PartlyGot, PartlyPut, PutError, Refused};
 use crate::handles::{Handle, Handles, Lent};
 use crate::wire;
 
@@ -29,6 +30,19 @@ use crate::wire;
 /// assert_eq!(queue.get_nowait()?, "a message");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # Coming from Python
+/// | Python | here |
+/// |---|---|
+/// | `put(x)`, `put(x, True)`, `put(x, True, None)` | [`put(x)`](Queue::put) |
+/// | `put(x, True, t)`, `put(x, timeout=t)` | [`put_timeout(x, t)`](Queue::put_timeout); `t` ≤ 0 is `Duration::ZERO`, which means now |
+/// | `put(x, False)`, `put(x, False, t)`, `put_nowait(x)` | [`put_nowait(x)`](Queue::put_nowait) |
+/// | `get()`, `get(True)`, `get(True, None)` | [`get()`](Queue::get) |
+/// | `get(True, t)`, `get(timeout=t)` | [`get_timeout(t)`](Queue::get_timeout) |
+/// | `get(False)`, `get(False, t)`, `get_nowait()` | [`get_nowait()`](Queue::get_nowait) |
+/// | `queue.Full`, `queue.Empty`, `queue.ShutDown` | [`PutError::Full`], [`GetError::Empty`], [`PutError::ShutDown`] and [`GetError::ShutDown`] |
+/// | `ValueError: Queue <...> is closed` | [`PutError::Closed`], [`GetError::Closed`] |
+/// | `iter(queue.get, None)` with a `None` for each consumer | `for value in &queue`, until [`shutdown`](Queue::shutdown) |
 pub struct Queue<T> {
     inner: Arc<Inner>,
     // Values are made and read here, and kept as bytes.
@@ -38,6 +52,8 @@ pub struct Queue<T> {
 struct Inner {
     engine: shmq_engine::Queue,
     name: Option<String>,
+    wait: Wait,
+    closed: AtomicBool,
     producers: Handles<Producer>,
     consumers: Handles<Consumer>,
 }
@@ -65,17 +81,26 @@ impl<T> Queue<T> {
     /// Whatever is wrong with the name or the segment, told apart by [`AttachError`].
     pub fn open(name: &str) -> Result<Self, AttachError> {
         let engine = shmq_engine::Queue::open(name)?;
-        Ok(Self::from_engine(engine, Some(name.to_owned())))
+        Ok(Self::from_engine(engine, Some(name.to_owned()), Wait::default()))
     }
 
-    pub(crate) fn from_engine(engine: shmq_engine::Queue, name: Option<String>) -> Self {
+    pub(crate) fn from_engine(
+        engine: shmq_engine::Queue,
+        name: Option<String>,
+        wait: Wait,
+    ) -> Self {
         let (producers, consumers) = (Handles::new(), Handles::new());
-        let inner = Arc::new(Inner { engine, name, producers, consumers });
+        let closed = AtomicBool::new(false);
+        let inner = Arc::new(Inner { engine, name, wait, closed, producers, consumers });
         Self { inner, values: PhantomData }
     }
 
     pub(crate) fn engine(&self) -> &shmq_engine::Queue {
         &self.inner.engine
+    }
+
+    pub(crate) fn wait(&self) -> Wait {
+        self.inner.wait
     }
 
     /// The name it was created with or opened by, if it has one.
@@ -115,6 +140,100 @@ impl<T> Queue<T> {
     pub fn message_max(&self) -> usize {
         self.engine().message_max()
     }
+
+    /// Shuts the queue down, for all processes and for good, as `shutdown` of Python 3.13's
+    /// `queue.Queue`: from now on puts fail with [`PutError::ShutDown`], gets take what is left and then
+    /// fail with [`GetError::ShutDown`], and who waits for either is woken. `immediate`: what is left is
+    /// dropped. Says how many values that were.
+    ///
+    /// May be called again, also with `immediate` after without. Killed meanwhile: the queue is shut down
+    /// or not.
+    ///
+    /// ```
+    /// # use shmq::{GetError, Queue};
+    /// let queue = Queue::new(0)?;
+    /// queue.put('a')?;
+    /// queue.shutdown(false)?;
+    /// assert!(queue.put('b').unwrap_err().is_shut_down());
+    /// assert_eq!(queue.get()?, 'a');
+    /// assert!(matches!(queue.get(), Err(GetError::ShutDown)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Only if `immediate`: [`GetError::Attach`], [`GetError::Engine`]. It is shut down then, and not all
+    /// that was left has been dropped.
+    pub fn shutdown(&self, immediate: bool) -> Result<usize, GetError> {
+        self.engine().shut_down();
+        if !immediate {
+            return Ok(0);
+        }
+        let mut dropped = 0;
+        loop {
+            match self.discard()? {
+                0 => return Ok(dropped),
+                more => dropped += more,
+            }
+        }
+    }
+
+    /// Has the queue been shut down?
+    pub fn is_shut_down(&self) -> bool {
+        self.engine().is_shut_down()
+    }
+
+    /// Closes this handle and its clones, in this process: puts and gets fail from now on with
+    /// [`PutError::Closed`] and [`GetError::Closed`]. Other processes are not affected, nor are other
+    /// handles here that were opened or received by themselves; for the end of the queue see
+    /// [`shutdown`](Queue::shutdown). Calls that are under way go on. What the queue says about itself
+    /// (`qsize` and so on) it still says.
+    ///
+    /// This process is no producer any more: see
+    /// [`ends_with_producers`](Builder::ends_with_producers).
+    ///
+    /// Python's `join_thread` and `cancel_join_thread` are missing because there is no thread that they
+    /// could be about: what was put is in the queue when `put` returns.
+    pub fn close(&self) {
+        // ordering: Relaxed, who must not put any more has been told so by other means
+        self.inner.closed.store(true, Ordering::Relaxed);
+        self.inner.producers.close();
+        self.inner.consumers.close();
+    }
+
+    /// Drops the values that are in the queue now, without looking at them; not those that are put
+    /// meanwhile. Says how many: others may get some of them.
+    ///
+    /// # Errors
+    /// [`GetError::Closed`], [`GetError::Attach`], [`GetError::Engine`].
+    pub fn clear(&self) -> Result<usize, GetError> {
+        self.ensure_open().map_err(|what| GetError::Closed { what })?;
+        self.discard()
+    }
+
+    /// Also of a closed handle.
+    fn discard(&self) -> Result<usize, GetError> {
+        let mut lent = self.inner.consumer().map_err(|source| GetError::Attach { source })?;
+        lent.side.clear().map_err(GetError::new)
+    }
+
+    /// Or what is closed.
+    fn ensure_open(&self) -> Result<(), String> {
+        // ordering: Relaxed, as in close
+        if self.inner.closed.load(Ordering::Relaxed) {
+            return Err(self.inner.what());
+        }
+        Ok(())
+    }
+
+    fn producer(&self) -> Result<Lent<'_, Producer>, Refused> {
+        self.ensure_open().map_err(|what| Refused::Closed { what })?;
+        self.inner.producer().map_err(Refused::Attach)
+    }
+
+    pub(crate) fn consumer(&self) -> Result<Lent<'_, Consumer>, GetError> {
+        self.ensure_open().map_err(|what| GetError::Closed { what })?;
+        self.inner.consumer().map_err(|source| GetError::Attach { source })
+    }
 }
 
 impl<T: Serialize> Queue<T> {
@@ -144,14 +263,74 @@ impl<T: Serialize> Queue<T> {
         self.put_by(value, Producer::try_push)
     }
 
-    fn put_by(
+    /// Puts all `values`, waiting for places as long as it takes. Several at a time are put together,
+    /// which costs less than one by one; they stay in order, but others' values may come between.
+    ///
+    /// ```
+    /// # use shmq::Queue;
+    /// let queue = Queue::new(0)?;
+    /// queue.put_many(0..100)?;
+    /// assert_eq!(queue.get_many(3)?, [0, 1, 2]);
+    /// assert_eq!(queue.qsize(), 97);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`PartlyPut`]: how many were put, and the first that was not, in a [`PutError`] as of
+    /// [`Queue::put`]. Values that the iterator has not yielded yet are lost, unless it is lent:
+    /// `put_many(&mut values)`.
+    pub fn put_many(&self, values: impl IntoIterator<Item = T>) -> Result<(), PartlyPut<T>> {
+        let mut values = values.into_iter();
+        let mut done = 0;
+        loop {
+            let run: Vec<_> = values.by_ref().take(RUN).collect();
+            let len = run.len();
+            if len == 0 {
+                return Ok(());
+            }
+            match self.put_run(run) {
+                Ok(()) => done += len,
+                Err(partly) => return Err(PartlyPut { put: done + partly.put, ..partly }),
+            }
+        }
+    }
+
+    fn put_run(&self, mut run: Vec<T>) -> Result<(), PartlyPut<T>> {
+        let mut messages = Vec::with_capacity(run.len());
+        let mut unencodable = None;
+        for value in &run {
+            let mut message = Vec::new();
+            if let Err(source) = wire::encode(value, &mut message) {
+                unencodable = Some(source);
+                break;
+            }
+            messages.push(message);
+        }
+        let (put, why) = match self.producer() {
+            Ok(mut lent) => match lent.side.push_many(&messages) {
+                Ok(()) => (messages.len(), None),
+                Err(partly) => (partly.put, Some(Refused::Push(partly.error))),
+            },
+            Err(refused) => (0, Some(refused)),
+        };
+        let mut rest = run.split_off(put).into_iter();
+        let Some(value) = rest.next() else { return Ok(()) };
+        let source = match (why, unencodable) {
+            (Some(refused), _) => PutError::new(value, refused),
+            (None, Some(source)) => PutError::Encode { value, source },
+            (None, None) => unreachable!("all that was encoded was put"),
+        };
+        Err(PartlyPut { put, source, rest: rest.collect() })
+    }
+
+    pub(crate) fn put_by<R: Into<Refused>>(
         &self,
         value: T,
-        push: impl FnOnce(&mut Producer, &[u8]) -> Result<(), PushError>,
+        push: impl FnOnce(&mut Producer, &[u8]) -> Result<(), R>,
     ) -> Result<(), PutError<T>> {
-        let mut lent = match self.inner.producer() {
+        let mut lent = match self.producer() {
             Ok(lent) => lent,
-            Err(source) => return Err(PutError::Attach { value, source }),
+            Err(refused) => return Err(PutError::new(value, refused)),
         };
         let Handle { side: producer, buffer } = &mut *lent;
         if let Err(source) = wire::encode(&value, buffer) {
@@ -159,12 +338,7 @@ impl<T: Serialize> Queue<T> {
         }
         let done = push(producer, buffer);
         forget_large(buffer);
-        done.map_err(|error| match error {
-            PushError::Full => PutError::Full(value),
-            PushError::TooLarge { len, max } => PutError::TooLarge { value, len, max },
-            source @ PushError::NoMemory { .. } => PutError::NoMemory { value, source },
-            source => PutError::Engine { value, source },
-        })
+        done.map_err(|error| PutError::new(value, error.into()))
     }
 }
 
@@ -197,19 +371,74 @@ impl<T: DeserializeOwned> Queue<T> {
         self.get_by(Consumer::try_pop)
     }
 
+    /// Gets what is there, at most `most` values, waiting for the first as long as it takes. Several at
+    /// a time are taken together, which costs less than one by one.
+    ///
+    /// # Errors
+    /// [`PartlyGot`]: none, for a reason as of [`Queue::get`]; or a message was no value, and here are the
+    /// others.
+    pub fn get_many(&self, most: usize) -> Result<Vec<T>, PartlyGot<T>> {
+        let (got, _, error) = self.get_run(most);
+        match error {
+            Some(source) => Err(PartlyGot { got, source }),
+            None => Ok(got),
+        }
+    }
+
+    /// The values that were got, how many messages were none, and the first error.
+    pub(crate) fn get_run(&self, most: usize) -> (Vec<T>, usize, Option<GetError>) {
+        let (mut got, mut lost, mut why) = (Vec::new(), 0, None);
+        let each = |message: &[u8]| match wire::decode(message) {
+            Ok(value) => got.push(value),
+            Err(source) => {
+                lost += 1;
+                why.get_or_insert(GetError::Decode { source });
+            }
+        };
+        let done = self
+            .consumer()
+            .and_then(|mut lent| lent.side.pop_many(most, each).map_err(GetError::new));
+        (got, lost, done.err().or(why))
+    }
+
+    /// The values that come, until the queue is shut down and empty: each item waits for the next. An
+    /// item may be an error; what is no value ([`GetError::Decode`]) is passed over, any other error is the
+    /// last item.
+    ///
+    /// ```
+    /// # use shmq::Queue;
+    /// let queue = Queue::new(0)?;
+    /// queue.put_many(1..=3)?;
+    /// queue.shutdown(false)?;
+    /// let mut sum = 0;
+    /// for value in &queue {
+    ///     sum += value?;
+    /// }
+    /// assert_eq!(sum, 6);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter::new(|| self.get())
+    }
+
+    /// The values that are there, until the queue is empty. Never waits. Errors are as for
+    /// [`Queue::iter`].
+    pub fn drain(&self) -> Drain<'_, T> {
+        Drain::new(|| self.get_nowait())
+    }
+
     fn get_by(
         &self,
         pop: impl Fn(&mut Consumer, &mut [u8]) -> Result<usize, PopError>,
     ) -> Result<T, GetError> {
-        let mut lent = self.inner.consumer().map_err(|source| GetError::Attach { source })?;
+        let mut lent = self.consumer()?;
         let Handle { side: consumer, buffer } = &mut *lent;
         let len = loop {
             match pop(consumer, buffer) {
                 Ok(len) => break len,
                 // The buffer grows to the longest value so far; somebody else may take this one.
                 Err(PopError::TooSmall { len }) => buffer.resize(len.next_power_of_two(), 0),
-                Err(PopError::Empty) => return Err(GetError::Empty),
-                Err(source) => return Err(GetError::Engine { source }),
+                Err(source) => return Err(GetError::new(source)),
             }
         };
         let value = wire::decode(&buffer[..len]);
@@ -220,14 +449,32 @@ impl<T: DeserializeOwned> Queue<T> {
 
 impl Inner {
     fn producer(&self) -> Result<Lent<'_, Producer>, AttachError> {
-        self.producers.lend(0, || attach(|| self.engine.producer(), &self.consumers))
+        self.producers.lend(0, || {
+            let mut producer = attach(|| self.engine.producer(), &self.consumers)?;
+            producer.wait_by(self.wait);
+            Ok(producer)
+        })
     }
 
     fn consumer(&self) -> Result<Lent<'_, Consumer>, AttachError> {
-        let attach = || attach(|| self.engine.consumer(), &self.producers);
-        self.consumers.lend(self.engine.inline_max(), attach)
+        self.consumers.lend(self.engine.inline_max(), || {
+            let mut consumer = attach(|| self.engine.consumer(), &self.producers)?;
+            consumer.wait_by(self.wait);
+            Ok(consumer)
+        })
+    }
+
+    /// As Python calls it in "Queue <...> is closed".
+    fn what(&self) -> String {
+        match &self.name {
+            Some(name) => format!("Queue <shmq::Queue named {name:?}>"),
+            None => format!("Queue <shmq::Queue {:016x}>", self.engine.uuid()[0]),
+        }
     }
 }
+
+/// How many values are put together.
+const RUN: usize = 64;
 
 /// A handle does not keep a buffer larger than this.
 const KEPT_MAX: usize = 1 << 20;
@@ -247,6 +494,84 @@ fn attach<S, O>(
     match attach() {
         Err(AttachError::Crowded { .. }) if others.detach_idle() => attach(),
         done => done,
+    }
+}
+
+/// How an iterator gets the next value.
+type Get<'q, T> = Box<dyn FnMut() -> Result<T, GetError> + Send + 'q>;
+
+/// The values that come; from [`Queue::iter`].
+pub struct Iter<'q, T>(Items<'q, T>);
+
+/// The values that are there; from [`Queue::drain`].
+pub struct Drain<'q, T>(Items<'q, T>);
+
+struct Items<'q, T> {
+    get: Get<'q, T>,
+    is_over: bool,
+}
+
+impl<'q, T> Items<'q, T> {
+    fn new(get: impl FnMut() -> Result<T, GetError> + Send + 'q) -> Self {
+        Self { get: Box::new(get), is_over: false }
+    }
+
+    fn next(&mut self) -> Option<Result<T, GetError>> {
+        if self.is_over {
+            return None;
+        }
+        let got = (self.get)();
+        self.is_over = !matches!(got, Ok(_) | Err(GetError::Decode { .. }));
+        (!matches!(got, Err(GetError::Empty | GetError::ShutDown))).then_some(got)
+    }
+}
+
+impl<'q, T> Iter<'q, T> {
+    pub(crate) fn new(get: impl FnMut() -> Result<T, GetError> + Send + 'q) -> Self {
+        Self(Items::new(get))
+    }
+}
+
+impl<'q, T> Drain<'q, T> {
+    pub(crate) fn new(get: impl FnMut() -> Result<T, GetError> + Send + 'q) -> Self {
+        Self(Items::new(get))
+    }
+}
+
+impl<T> Iterator for Iter<'_, T> {
+    type Item = Result<T, GetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+}
+
+impl<T> Iterator for Drain<'_, T> {
+    type Item = Result<T, GetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+}
+
+impl<T> fmt::Debug for Iter<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iter").field("is_over", &self.0.is_over).finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for Drain<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drain").field("is_over", &self.0.is_over).finish_non_exhaustive()
+    }
+}
+
+impl<'q, T: DeserializeOwned> IntoIterator for &'q Queue<T> {
+    type Item = Result<T, GetError>;
+    type IntoIter = Iter<'q, T>;
+
+    fn into_iter(self) -> Iter<'q, T> {
+        self.iter()
     }
 }
 

@@ -6,7 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize, Serializer};
-use shmq::{AttachError, CreateError, DecodeError, GetError, InheritError, PutError, Queue};
+use shmq::{
+    AttachError, CreateError, DecodeError, GetError, InheritError, PartlyGot, PartlyPut, PutError,
+    Queue, Wait,
+};
 
 const SHORT: Duration = Duration::from_millis(60);
 
@@ -331,4 +334,204 @@ fn queues_and_errors_go_from_thread_to_thread() {
     is_error::<PutError<Vec<u8>>>();
     is_error::<GetError>();
     is_error::<InheritError>();
+}
+
+#[test]
+fn shutdown_lets_gets_take_what_is_left() {
+    let queue = Queue::new(3).unwrap();
+    queue.put_many([1, 2]).unwrap();
+    assert!(!queue.is_shut_down());
+    assert_eq!(queue.shutdown(false).unwrap(), 0);
+    assert!(queue.is_shut_down());
+    for error in [queue.put(3), queue.put_nowait(3), queue.put_timeout(3, SHORT)] {
+        let PutError::ShutDown(3) = error.unwrap_err() else { panic!("it is shut down") };
+    }
+    let PartlyPut { put: 0, source: PutError::ShutDown(4), rest } =
+        queue.put_many([4, 5]).unwrap_err()
+    else {
+        panic!("it is shut down")
+    };
+    assert_eq!(rest, [5]);
+    assert_eq!((queue.get().unwrap(), queue.get_many(9).unwrap()), (1, vec![2]));
+    for error in [queue.get(), queue.get_nowait(), queue.get_timeout(SHORT)] {
+        assert!(matches!(error, Err(GetError::ShutDown)));
+    }
+    assert!(queue.get_many(1).unwrap_err().source.is_shut_down());
+    assert_eq!((queue.iter().count(), queue.drain().count(), queue.clear().unwrap()), (0, 0, 0));
+    assert_eq!(queue.shutdown(true).unwrap(), 0);
+}
+
+#[test]
+fn an_immediate_shutdown_leaves_nothing() {
+    for maxsize in [0, 10] {
+        let queue = Queue::new(maxsize).unwrap();
+        queue.put_many((0..10).map(|n| vec![n; 100])).unwrap();
+        assert_eq!(queue.shutdown(true).unwrap(), 10);
+        assert!(queue.empty());
+        assert!(matches!(queue.get(), Err(GetError::ShutDown)));
+    }
+}
+
+#[test]
+fn shutdown_wakes_who_waits() {
+    let (full, empty) = (Queue::new(1).unwrap(), Queue::<u8>::new(1).unwrap());
+    full.put(0).unwrap();
+    thread::scope(|scope| {
+        let putters: Vec<_> = (0..2).map(|_| scope.spawn(|| full.put(1))).collect();
+        let getters: Vec<_> = (0..2).map(|_| scope.spawn(|| empty.get())).collect();
+        let late: Vec<_> =
+            (0..2).map(|_| scope.spawn(|| empty.get_timeout(Duration::MAX))).collect();
+        thread::sleep(SHORT);
+        let start = Instant::now();
+        full.shutdown(true).unwrap();
+        empty.shutdown(false).unwrap();
+        for putter in putters {
+            assert!(putter.join().unwrap().unwrap_err().is_shut_down());
+        }
+        for getter in getters.into_iter().chain(late) {
+            assert!(getter.join().unwrap().unwrap_err().is_shut_down());
+        }
+        assert!(start.elapsed() < Duration::from_secs(10));
+    });
+}
+
+#[test]
+fn close_is_this_handles_and_its_clones() {
+    let name = name("close");
+    let queue = Queue::<u8>::builder().maxsize(3).create_named(&name).unwrap();
+    let (clone, other) = (queue.clone(), Queue::<u8>::open(&name).unwrap());
+    queue.put(1).unwrap();
+    queue.close();
+    queue.close();
+    let text = format!("Queue <shmq::Queue named {name:?}> is closed");
+    for result in [queue.put(2), clone.put_nowait(2), clone.put_timeout(2, SHORT)] {
+        let error = result.unwrap_err();
+        assert_eq!(error.to_string(), text);
+        assert!(matches!(error, PutError::Closed { value: 2, .. }));
+    }
+    assert!(matches!(queue.put_many([2]).unwrap_err().source, PutError::Closed { value: 2, .. }));
+    for result in [queue.get(), clone.get_nowait(), clone.get_timeout(SHORT)] {
+        assert_eq!(result.unwrap_err().to_string(), text);
+    }
+    assert!(matches!(queue.get_many(1).unwrap_err().source, GetError::Closed { .. }));
+    assert!(matches!(queue.clear(), Err(GetError::Closed { .. })));
+    assert!(queue.iter().map(Result::unwrap_err).count() == 1);
+    assert_eq!((queue.qsize(), queue.empty(), queue.full(), queue.maxsize()), (1, false, false, 3));
+    assert!(!queue.is_shut_down());
+    assert_eq!(other.get().unwrap(), 1);
+}
+
+#[test]
+fn a_queue_may_end_with_its_producers() {
+    let queue = Queue::builder().ends_with_producers().create().unwrap();
+    let other = {
+        let name = name("ends");
+        let one = Queue::<u8>::builder().ends_with_producers().create_named(&name).unwrap();
+        let two = Queue::<u8>::open(&name).unwrap();
+        one.put(1).unwrap();
+        two.put(2).unwrap();
+        drop(one);
+        two
+    };
+    queue.put(1).unwrap();
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| other.iter().map(Result::unwrap).take(2).collect::<Vec<_>>());
+        assert_eq!(reader.join().unwrap(), [1, 2]);
+        let ended = scope.spawn(|| other.get());
+        thread::sleep(SHORT);
+        // Its own place as a producer is the last.
+        assert!(!other.is_shut_down());
+        other.close();
+        assert!(ended.join().unwrap().unwrap_err().is_shut_down());
+    });
+    queue.close();
+    assert!(queue.is_shut_down());
+    assert!(queue.get().unwrap_err().to_string().ends_with("is closed"));
+}
+
+#[test]
+fn who_is_in_a_call_while_the_handle_is_closed_leaves_afterwards() {
+    let queue = Queue::<u8>::builder().maxsize(1).ends_with_producers().create().unwrap();
+    queue.put(1).unwrap();
+    thread::scope(|scope| {
+        let putter = scope.spawn(|| queue.put_timeout(2, SHORT));
+        thread::sleep(SHORT / 4);
+        queue.close();
+        assert!(putter.join().unwrap().unwrap_err().is_full());
+    });
+    assert!(queue.is_shut_down());
+}
+
+#[test]
+fn several_values_are_put_and_got_at_once() {
+    let queue = Queue::new(0).unwrap();
+    queue.put_many((0..1000).map(|n| vec![n; n % 100])).unwrap();
+    assert_eq!(queue.get_many(0).unwrap(), Vec::<Vec<usize>>::new());
+    let mut got = Vec::new();
+    while got.len() < 1000 {
+        let more = queue.get_many(300).unwrap();
+        assert!((1..=300).contains(&more.len()));
+        got.extend(more);
+    }
+    assert!(got.into_iter().eq((0..1000).map(|n| vec![n; n % 100])));
+    let error = queue.put_many([vec![1], vec![2; 3]]);
+    error.unwrap();
+    assert_eq!(queue.clear().unwrap(), 2);
+    queue.put_many([vec![1], vec![2]]).unwrap();
+    assert_eq!(queue.drain().map(Result::unwrap).collect::<Vec<_>>(), [[1], [2]]);
+}
+
+#[test]
+fn several_values_wait_for_places() {
+    let queue = Queue::new(3).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| queue.put_many(0..1000).unwrap());
+        let got: Vec<_> = (0..1000).map(|_| queue.get().unwrap()).collect();
+        assert!(got.into_iter().eq(0..1000));
+    });
+}
+
+#[test]
+fn what_was_not_put_of_several_comes_back() {
+    let queue = Queue::builder().maxsize(9).message_max(4).create().unwrap();
+    let mut values = [vec![1], vec![2; 2], vec![3; 9], vec![4]].into_iter();
+    let partly = queue.put_many(&mut values).unwrap_err();
+    assert_eq!(partly.to_string(), "2 values were put, then one was not");
+    let PartlyPut { put: 2, source: PutError::TooLarge { value, .. }, rest } = partly else {
+        panic!("the third is too large")
+    };
+    assert_eq!((value, rest), (vec![3; 9], vec![vec![4]]));
+    assert_eq!(queue.get_many(9).unwrap(), [vec![1], vec![2; 2]]);
+    let odd = Queue::new(9).unwrap();
+    let partly = odd.put_many([Odd::Fine, Odd::Unencodable, Odd::Fine]).unwrap_err();
+    assert!(matches!(partly.source, PutError::Encode { value: Odd::Unencodable, .. }));
+    assert_eq!((partly.put, partly.rest.len(), odd.qsize()), (1, 1, 1));
+}
+
+#[test]
+fn of_several_messages_those_that_are_values_are_got() {
+    let name = name("partly");
+    let bytes = Queue::<u8>::builder().maxsize(9).create_named(&name).unwrap();
+    let flags = Queue::<bool>::open(&name).unwrap();
+    bytes.put_many([1, 7, 0]).unwrap();
+    let partly = flags.get_many(9).unwrap_err();
+    assert_eq!(partly.to_string(), "2 values were got, and one was not");
+    let PartlyGot { got, source: GetError::Decode { .. } } = partly else { panic!("7 is no flag") };
+    assert_eq!(got, [true, false]);
+    bytes.put_many([1, 7, 0]).unwrap();
+    bytes.shutdown(false).unwrap();
+    assert_eq!(flags.iter().filter_map(Result::ok).collect::<Vec<_>>(), [true, false]);
+}
+
+#[test]
+fn every_way_of_waiting_waits() {
+    for wait in [Wait::Spin, Wait::Adaptive, Wait::Park] {
+        let queue = Queue::builder().maxsize(1).wait(wait).create().unwrap();
+        thread::scope(|scope| {
+            let getter = scope.spawn(|| (0..100).all(|n| queue.get().unwrap() == n));
+            (0..100).for_each(|n| queue.put(n).unwrap());
+            assert!(getter.join().unwrap());
+        });
+        assert!(matches!(queue.get_timeout(SHORT), Err(GetError::Empty)));
+    }
 }
