@@ -163,9 +163,18 @@ fn quick(config: &'static Config, state: State) -> Vec<Unit> {
             units.push(series.two(Kind::Schedule, Op::TryPushMany, Op::TryPop));
             units
         }
-        (RUNS, State::Empty) => each(&[Op::TryPushMany]),
+        (RUNS, State::Empty) => {
+            let mut units = each(&[Op::TryPushMany]);
+            units.push(series.one(Kind::EndFreeze, Op::TryPushMany, false));
+            units
+        }
         ("growing", State::Verge) => each(&[Op::TryPushMany]),
-        ("many-many", State::High) | ("one-one" | "many-many-1", State::Half) => each(&CORE),
+        ("one-one", State::Half) => {
+            let mut units = each(&CORE);
+            units.push(series.one(Kind::EndFreeze, Op::TryPush, false));
+            units
+        }
+        ("many-many", State::High) | ("many-many-1", State::Half) => each(&CORE),
         ("by-reference", State::Empty) => each(&[Op::PushAgain]),
         ("by-reference", State::Pooled) => {
             each(&[Op::TryPush, Op::TryPop, Op::Commit, Op::DetachOpen])
