@@ -192,10 +192,12 @@ impl Op {
         let is_first =
             matches!(state, State::Empty | State::Verge | State::Brim | State::Edge | State::Dead);
         let puts = self.effect() == Effect::Put || self == Self::Abandon;
+        // A lone producer leaves no blocks to the pool.
+        let is_pooled = state == State::Pooled && config.producers == Role::Many;
         config.has_blocks()
             && puts
             && !matches!(self, Self::PushAgain | Self::DetachOpen)
-            && (is_first || config.is_by_reference() && state != State::Pooled)
+            && (is_first || config.is_by_reference() && !is_pooled)
     }
 
     /// Does it begin with messages in the queue that it puts itself, or without such as it gets?
