@@ -172,15 +172,21 @@ fn join_waits_for_the_last_one() {
 
 fn everybody_who_joins_is_woken() {
     let queue = JoinableQueue::new(0).unwrap();
+    let mut soon = 0;
     for _ in 0..20 {
         queue.put(1).unwrap();
+        let mut done = Instant::now();
         thread::scope(|scope| {
             let joiners: Vec<_> = (0..4).map(|_| scope.spawn(|| queue.join().unwrap())).collect();
             thread::sleep(Duration::from_millis(5));
             assert!(joiners.iter().all(|joiner| !joiner.is_finished()));
+            done = Instant::now();
             queue.task_done().unwrap();
         });
+        soon += usize::from(done.elapsed() < Duration::from_millis(40));
     }
+    // Not by looking themselves, every 100 ms.
+    assert!(soon >= 10, "{soon} of 20 times");
 }
 
 fn join_burns_no_time() {
@@ -199,6 +205,7 @@ fn join_burns_no_time() {
 
 fn a_bound_is_kept_and_waited_for() {
     let queue = JoinableQueue::new(2).unwrap();
+    let start = Instant::now();
     thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| queue.put_many(0..500).unwrap());
@@ -211,6 +218,7 @@ fn a_bound_is_kept_and_waited_for() {
         assert_eq!(sum, 3 * 499 * 500 / 2);
         queue.join().unwrap();
     });
+    assert!(start.elapsed() < Duration::from_secs(20), "who waits looks every 100 ms");
     // A place wakes whoever waits for it, at once.
     queue.put_many([1, 2]).unwrap();
     thread::scope(|scope| {
