@@ -81,8 +81,7 @@ impl Stage {
 
     /// Sleeps and late wakes of all children there ever were.
     fn count(&self) -> (u64, u64) {
-        let mut bytes = Vec::new();
-        bytes.resize(self.tally.metadata().unwrap().len() as usize, 0);
+        let mut bytes = vec![0; self.tally.metadata().unwrap().len() as usize];
         self.tally.read_exact_at(&mut bytes, 0).unwrap();
         let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
         let entries = bytes.chunks_exact(ENTRY);
@@ -107,7 +106,7 @@ fn child(queue: &str) -> ! {
     println!("attached");
     let mut dice = Dice(place + 1);
     loop {
-        if place % 2 == 0 {
+        if place.is_multiple_of(2) {
             producer.push(b"x").unwrap();
         } else {
             consumer.pop(&mut [0; 48]).unwrap();

@@ -30,6 +30,12 @@
 //! without encoding, and for queues with one producer or one consumer, which are faster, see
 //! `shmq_engine`.
 //!
+//! # Queues
+//! [`Queue`] has the members of Python's, and what its users wish it had: [`shutdown`](Queue::shutdown),
+//! iteration until then, several values at once. [`JoinableQueue`] also counts what is not done yet, and
+//! [`SimpleQueue`] has four members only. What differs from Python, and what CPython's queues are known to
+//! fail at and these do not, is in `docs/PYTHON.md`, with commands to try it.
+//!
 //! # Processes
 //! A [`Process`] runs a function in a new process. That is this program, started again, with none of
 //! the parent's memory; so `main` begins with [`init`], which is told the functions that may run
@@ -46,8 +52,9 @@
 //! A queue may be used across `fork`, by parent and child, also while other threads use it.
 //!
 //! # Not yet
-//! `close` and `JoinableQueue`. Both sides must name the same type: a type guard does not exist yet, and
-//! bytes of another type are noticed only where they cannot be decoded, or are too many.
+//! Both sides must name the same type: a type guard does not exist yet, and bytes of another type are
+//! noticed only where they cannot be decoded, or are too many. A [`JoinableQueue`] has no name, and goes to
+//! no children of other programs.
 
 mod builder;
 mod error;
