@@ -65,7 +65,8 @@ use crate::signal::{Deadline, Signal};
 /// [`unfinished_tasks`](JoinableQueue::unfinished_tasks).
 ///
 /// A put counts, then puts. A process that is killed between the two, which are less than a microsecond
-/// apart, leaves the count one too high, and no value: the same remedy helps. Killed anywhere else in a
+/// apart, leaves the count one too high, and no value: the same remedy helps. (A process that does nothing
+/// but put small values is at that point a good part of its time.) Killed anywhere else in a
 /// put (while it waits for a place, encodes or copies) it leaves the count right. No death
 /// wakes `join` too early, or leaves it asleep when the count is zero: at worst it is woken 100 ms late.
 #[derive(Deserialize, Serialize)]
