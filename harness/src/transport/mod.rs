@@ -92,14 +92,6 @@ pub(crate) enum Transport {
     ShmqRef,
     /// the same, messages written and read in place
     ShmqLoan,
-    /// the same, looking without pause while it waits
-    ShmqSpin,
-    /// the same, sleeping whenever it waits
-    ShmqPark,
-    /// no queue: a cache line that two processes write in turns
-    BareLine,
-    /// no queue: the same, each asleep until the other wakes it
-    BareFutex,
     /// a pipe with its default buffer of 64 KiB
     Pipe,
     /// a pipe with a buffer of 1 MiB
@@ -112,6 +104,14 @@ pub(crate) enum Transport {
     UnixSeqpacket,
     /// a TCP connection over 127.0.0.1, with TCP_NODELAY
     Tcp,
+    /// this project's queue, looking without pause while it waits
+    ShmqSpin,
+    /// this project's queue, sleeping whenever it waits
+    ShmqPark,
+    /// no queue: a cache line that two processes write in turns
+    BareLine,
+    /// no queue: the same, each asleep until the other wakes it
+    BareFutex,
 }
 
 impl Transport {
