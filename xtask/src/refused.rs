@@ -30,7 +30,7 @@ pub(crate) fn run(_: &Workspace, args: &Args) -> Result<()> {
 
 /// The tests of engine and facade.
 pub(crate) fn tests(workspace: &Workspace) -> Command {
-    let tests = ["cargo", "test", "-p", "shmq-engine", "-p", "shmq", "--tests"];
+    let tests = ["cargo", "test", "-p", "shmq-engine", "-p", "shmq"];
     workspace.cargo(["xtask", "without-membarrier"]).args(tests)
 }
 
