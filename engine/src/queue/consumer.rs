@@ -23,6 +23,7 @@ use crate::wait::spin::{PAUSE, Patience, Spin, Wait};
 ///
 /// Killed or stopped anywhere in a get, it delays nobody: the message it was copying is still in
 /// the queue, or gone with it.
+#[repr(align(128))]
 pub struct Consumer {
     grip: Grip<'static>,
     upkeep: Upkeep,
@@ -132,13 +133,23 @@ impl Consumer {
     pub fn try_pop(&mut self, buffer: &mut [u8]) -> Result<usize, PopError> {
         self.ensure_own()?;
         let taken = self.shared.ring().pop(&self.grip, buffer, buffer.len());
-        if let Ok(Taken::Message { len, attention }) = taken {
-            if attention.has(Attention::ROOM_WANTED | Attention::SKIPS) {
-                attend(&self.shared, &mut self.upkeep.vigil, attention);
-            }
-            return Ok(len);
+        self.popped(taken, buffer)
+    }
+
+    /// Ends a pop that found this.
+    #[inline(always)]
+    fn popped(
+        &mut self,
+        taken: Result<Taken, Corrupt>,
+        buffer: &mut [u8],
+    ) -> Result<usize, PopError> {
+        let Ok(Taken::Message { len, attention }) = taken else {
+            return self.pop_otherwise(taken, buffer);
+        };
+        if attention.has(Attention::ROOM_WANTED | Attention::SKIPS) {
+            attend(&self.shared, &mut self.upkeep.vigil, attention);
         }
-        self.pop_otherwise(taken, buffer)
+        Ok(len)
     }
 
     /// What is not a message in its slot.
@@ -180,14 +191,26 @@ impl Consumer {
         buffer: &mut [u8],
         deadline: impl FnOnce() -> Deadline,
     ) -> Result<usize, PopError> {
-        // As in `take`.
-        if self.shared.ring().is_ready(&self.grip) {
-            match self.try_pop(buffer) {
-                Err(PopError::Empty) => {}
-                done => return done,
-            }
+        self.ensure_own()?;
+        let ready = self.shared.ring().pop_ready(&self.grip, buffer, buffer.len());
+        let done = ready.map(|taken| self.popped(Ok(taken), buffer));
+        match done {
+            None | Some(Err(PopError::Empty)) => self.pop_soon(buffer, deadline()),
+            Some(done) => done,
         }
-        self.pop_until(buffer, deadline())
+    }
+
+    /// Looks at the slot alone for a while. To ask `tail`, as an attempt does before it says Empty, would
+    /// take its line from the producers for every message that they are about to put.
+    fn pop_soon(&mut self, buffer: &mut [u8], deadline: Deadline) -> Result<usize, PopError> {
+        let Self { shared, grip, spin, .. } = self;
+        let (ring, longest) = (shared.ring(), buffer.len());
+        let taken = spin.look(PAUSE, || ring.pop_ready(grip, buffer, longest));
+        let done = taken.map(|taken| self.popped(Ok(taken), buffer));
+        match done {
+            None | Some(Err(PopError::Empty)) => self.pop_until(buffer, deadline),
+            Some(done) => done,
+        }
     }
 
     #[cold]
@@ -268,18 +291,18 @@ impl Consumer {
         &mut self,
         buffer: &mut [u8],
         longest: usize,
-        deadline: impl FnOnce() -> Deadline,
+        deadline: Deadline,
     ) -> Result<Got, PopError> {
         self.ensure_own()?;
-        // Not yet: look at the slot alone for a while. To ask `tail`, as an attempt does before it says
-        // Empty, would take its line from the producers for every message that they are about to put.
-        if self.shared.ring().is_ready(&self.grip) {
-            match self.take_one(buffer, longest) {
-                Err(PopError::Empty) => {}
-                done => return done,
-            }
+        let Self { shared, grip, spin, .. } = self;
+        let ring = shared.ring();
+        if !ring.is_ready(grip) {
+            spin.look(PAUSE, || ring.is_ready(grip).then_some(()));
         }
-        self.take_until(buffer, longest, deadline())
+        match self.take_one(buffer, longest) {
+            Err(PopError::Empty) => self.take_until(buffer, longest, deadline),
+            done => done,
+        }
     }
 
     /// Takes the next message as [`Consumer::take`] does, if there is one.

@@ -35,7 +35,7 @@ impl Consumer {
     /// # Errors
     /// As for [`Consumer::try_pop`], but never [`PopError::TooSmall`].
     pub fn try_pop_ref(&mut self) -> Result<Message<'_>, PopError> {
-        self.pop_ref_by(Some(Deadline::NOW))
+        self.pop_ref_by(Deadline::NOW)
     }
 
     /// Takes the next message, to be read in place, waiting for one as long as it takes.
@@ -43,7 +43,7 @@ impl Consumer {
     /// # Errors
     /// As for [`Consumer::pop`], but never [`PopError::TooSmall`].
     pub fn pop_ref(&mut self) -> Result<Message<'_>, PopError> {
-        self.pop_ref_by(None)
+        self.pop_ref_by(Deadline::NEVER)
     }
 
     /// The same, waiting no longer than `timeout`.
@@ -51,16 +51,15 @@ impl Consumer {
     /// # Errors
     /// As for [`Consumer::pop_timeout`], but never [`PopError::TooSmall`].
     pub fn pop_ref_timeout(&mut self, timeout: Duration) -> Result<Message<'_>, PopError> {
-        self.pop_ref_by(Some(Deadline::after(timeout)))
+        self.pop_ref_by(Deadline::after(timeout))
     }
 
-    fn pop_ref_by(&mut self, deadline: Option<Deadline>) -> Result<Message<'_>, PopError> {
+    fn pop_ref_by(&mut self, deadline: Deadline) -> Result<Message<'_>, PopError> {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.resize(self.inline_max(), 0);
         let got = match deadline {
-            Some(Deadline::NOW) => self.take_now(&mut scratch, usize::MAX),
-            Some(deadline) => self.take(&mut scratch, usize::MAX, || deadline),
-            None => self.take(&mut scratch, usize::MAX, || Deadline::NEVER),
+            Deadline::NOW => self.take_now(&mut scratch, usize::MAX),
+            deadline => self.take(&mut scratch, usize::MAX, deadline),
         };
         self.scratch = scratch;
         let body = match got? {

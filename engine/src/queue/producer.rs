@@ -20,6 +20,7 @@ use crate::wait::spin::{Spin, Wait, pause_for_room};
 ///
 /// Killed or stopped anywhere in a put, it delays nobody, and its message is either whole in the
 /// queue or not there.
+#[repr(align(128))]
 pub struct Producer {
     hand: Hand<'static>,
     payloads: Payloads,
@@ -328,6 +329,7 @@ impl Producer {
             done => Some(done),
         };
         let ready = || ring.has_places();
+        spin.look(pause, || ready().then_some(()));
         let done = shared.room().until(ring, deadline, spin, pause, ready, attempt);
         done.unwrap_or(Err(PushError::Full))
     }

@@ -51,6 +51,7 @@ pub(crate) mod payload;
 mod put;
 mod reach;
 mod run;
+mod slot;
 mod take;
 
 pub use end::Look;

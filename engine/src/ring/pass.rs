@@ -19,7 +19,7 @@ impl Ring<'_> {
     #[inline]
     pub fn is_back(&self, grip: &Grip<'_>, stalled: Stalled) -> bool {
         let reach = grip.reach();
-        reach.covers(stalled.ticket) && reach.is_published(stalled.ticket)
+        reach.covers(stalled.ticket) && reach.slot(stalled.ticket).is_published(stalled.ticket)
     }
 
     /// Passes the ticket over, unless it is published first. Anybody may do it, any number may do
@@ -31,14 +31,14 @@ impl Ring<'_> {
         if !reach.covers(ticket) {
             return Ok(());
         }
-        let done = self.decide(reach, ticket);
+        let done = self.decide(&reach, ticket);
         if self.shape.growing {
             self.quiet_growing();
         }
         done
     }
 
-    fn decide(&self, reach: Reach<'_>, ticket: u64) -> Result<(), Refused> {
+    fn decide(&self, reach: &Reach<'_>, ticket: u64) -> Result<(), Refused> {
         let mark = reach.mark(ticket);
         for _ in 0..RESTARTS_MAX {
             let seen = mark.state.load(MARK);
@@ -71,7 +71,7 @@ impl Ring<'_> {
     }
 
     /// Decides an open request, ours or another's.
-    fn finish(&self, reach: Reach<'_>, ticket: u64) -> Result<(), Refused> {
+    fn finish(&self, reach: &Reach<'_>, ticket: u64) -> Result<(), Refused> {
         let mark = reach.mark(ticket);
         let requested = Marked { ticket, state: State::Requested }.pack();
         if step("raise") {
@@ -80,7 +80,7 @@ impl Ring<'_> {
         // Pairs with the light fences in publish and take: attention and mark before seq.
         fence::heavy(self.shape.fences)?;
         // Also a later lap's seq: a request that comes late must not end in PASSED.
-        if reach.is_published(ticket) {
+        if reach.slot(ticket).is_published(ticket) {
             let kept = Marked { ticket, state: State::Kept }.pack();
             _ = mark.state.compare_exchange(requested, kept, REMARK, LOST);
             return Ok(());
@@ -101,7 +101,7 @@ impl Ring<'_> {
     /// Passes over a ticket that is our own, and that we have not published and will not. So there is
     /// nobody to ask; attention is raised for those who count places.
     #[cold]
-    pub(super) fn abandon(&self, reach: Reach<'_>, ticket: u64) {
+    pub(super) fn abandon(&self, reach: &Reach<'_>, ticket: u64) {
         let mark = reach.mark(ticket);
         let passed = Marked { ticket, state: State::Passed }.pack();
         loop {

@@ -3,14 +3,12 @@
 use super::mark::{Attention, Marked, State};
 use super::reach::Reach;
 use super::run::RUN_MAX;
+use super::slot::Slot;
 use super::take::Reference;
-use super::{Corrupt, RESTARTS_MAX, Ring, Role, Shape, TICKET_MAX, payload};
+use super::{Corrupt, RESTARTS_MAX, Ring, Role, TICKET_MAX};
 use crate::layout::cells::Line;
-use crate::order::{
-    ADVANCE, ANNOUNCE, BASE, CLAIM, HEAD, LOST, MARK, PAYLOAD, PUBLISH, REMARK, SEEN, TAIL,
-    TAIL_GUESS,
-};
-use crate::sync::{Word, fence, step};
+use crate::order::{ADVANCE, ANNOUNCE, BASE, CLAIM, HEAD, LOST, MARK, REMARK, TAIL, TAIL_GUESS};
+use crate::sync::{fence, step};
 
 /// What a producer keeps to itself between operations.
 #[derive(Debug)]
@@ -90,7 +88,7 @@ impl<'m> Ring<'m> {
     pub fn hand(&self, line: &'m Line) -> Hand<'m> {
         let mut hand = Hand { line, reach: self.whole, head_seen: 0, tail_own: 0, sweep_in: 0 };
         if self.shape.producers == Role::One && !self.shape.growing {
-            hand.tail_own = self.repaired_tail(self.whole);
+            hand.tail_own = self.repaired_tail(&self.whole);
         }
         hand
     }
@@ -103,7 +101,7 @@ impl<'m> Ring<'m> {
     /// The lone producer of a growing ring begins where `reach`, of the segment of `tail`, says.
     pub fn begin_alone(&self, hand: &mut Hand<'m>, reach: Option<Reach<'m>>) {
         hand.reach = reach.unwrap_or(hand.reach);
-        hand.tail_own = self.repaired_tail(hand.reach);
+        hand.tail_own = self.repaired_tail(&hand.reach);
         // What `head` is not beyond, stays.
         hand.line.pin.store(0, ANNOUNCE);
     }
@@ -116,8 +114,10 @@ impl<'m> Ring<'m> {
     /// If there are more.
     #[inline]
     pub fn push(&self, hand: &mut Hand<'_>, bytes: &[u8]) -> Result<Pushed, Corrupt> {
+        // Before anything is claimed.
         assert!(bytes.len() <= self.shape.inline_max, "longer than inline_max");
-        self.push_by(hand, |slot| slot.write(bytes))
+        // SAFETY: just checked.
+        self.push_by(hand, |_, slot| unsafe { slot.write(bytes) })
     }
 
     /// Puts the message that `reference` leads to. `cover` is told each ticket it may get, before
@@ -128,60 +128,109 @@ impl<'m> Ring<'m> {
         reference: Reference,
         cover: impl Fn(u64),
     ) -> Result<Pushed, Corrupt> {
-        self.push_by(hand, |slot| {
-            cover(slot.ticket);
+        self.push_by(hand, |ticket, slot| {
+            cover(ticket);
             slot.refer(reference);
         })
     }
 
     #[inline(always)]
-    fn push_by(&self, hand: &mut Hand<'_>, write: impl Fn(Slot<'_>)) -> Result<Pushed, Corrupt> {
+    fn push_by(
+        &self,
+        hand: &mut Hand<'_>,
+        write: impl Fn(u64, Slot<'_>),
+    ) -> Result<Pushed, Corrupt> {
         if self.shape.producers == Role::One {
             return self.push_alone(hand, write);
         }
+        match self.push_once(hand, &write)? {
+            Some(pushed) => Ok(pushed),
+            None => self.push_again(hand, write),
+        }
+    }
+
+    /// As often as it is passed over.
+    #[cold]
+    fn push_again(
+        &self,
+        hand: &mut Hand<'_>,
+        write: impl Fn(u64, Slot<'_>),
+    ) -> Result<Pushed, Corrupt> {
         for _ in 0..RESTARTS_MAX {
-            let claimed = match self.claim(hand)? {
-                Claim::Claimed(claimed) => claimed,
-                Claim::Full => return Ok(Pushed::Full),
-                Claim::Shut => return Ok(Pushed::Shut),
-                Claim::Elsewhere { segment } => return Ok(Pushed::Elsewhere { segment }),
-            };
-            write(Slot::of(hand.reach, claimed.ticket));
-            match self.publish(hand, claimed) {
-                Outcome::Kept { attention } => return Ok(Pushed::Done { attention }),
-                Outcome::TooLate => return Ok(Pushed::Shut),
-                Outcome::PassedOver => {}
+            if let Some(pushed) = self.push_once(hand, &write)? {
+                return Ok(pushed);
             }
         }
         Err(Corrupt)
     }
 
+    /// `None`: it was passed over.
+    #[inline(always)]
+    fn push_once(
+        &self,
+        hand: &mut Hand<'_>,
+        write: impl Fn(u64, Slot<'_>),
+    ) -> Result<Option<Pushed>, Corrupt> {
+        // A copy in registers, so that a slot's address does not wait for the claim.
+        let reach = hand.reach;
+        let claimed = match self.claim(hand)? {
+            Claim::Claimed(claimed) => claimed,
+            Claim::Full => return Ok(Some(Pushed::Full)),
+            Claim::Shut => return Ok(Some(Pushed::Shut)),
+            Claim::Elsewhere { segment } => return Ok(Some(Pushed::Elsewhere { segment })),
+        };
+        let slot = reach.slot(claimed.ticket);
+        write(claimed.ticket, slot);
+        Ok(match self.publish_in(slot, hand, claimed.ticket) {
+            Outcome::Kept { attention } => Some(Pushed::Done { attention }),
+            Outcome::TooLate => Some(Pushed::Shut),
+            Outcome::PassedOver => None,
+        })
+    }
+
     /// Claims the next usable ticket.
     #[inline(always)]
     pub fn claim(&self, hand: &mut Hand<'_>) -> Result<Claim, Corrupt> {
+        match self.claim_once(hand)? {
+            Some(claim) => Ok(claim),
+            None => self.claim_again(hand),
+        }
+    }
+
+    #[cold]
+    fn claim_again(&self, hand: &mut Hand<'_>) -> Result<Claim, Corrupt> {
         for _ in 0..RESTARTS_MAX {
-            let ticket = self.control.tail.load(TAIL_GUESS);
-            if ticket >= TICKET_MAX {
-                return Err(Corrupt);
+            if let Some(claim) = self.claim_once(hand)? {
+                return Ok(claim);
             }
-            if self.is_shut() {
-                return Ok(Claim::Shut);
-            }
-            if !self.has_room(hand, ticket) && !self.has_room_past_skips(ticket) {
-                return Ok(Claim::Full);
-            }
-            if !hand.reach.covers(ticket) {
-                return Ok(Claim::Elsewhere { segment: self.segment_of(ticket) });
-            }
-            // From here on a slot that this ticket may be stored into cannot be released.
-            payload::will_store(hand.reach.slot_ahead(ticket, AHEAD));
-            if self.take_ticket(hand, ticket) && self.may_enter(hand.reach, ticket) {
-                return Ok(Claim::Claimed(Claimed { ticket }));
-            }
-            // Not ours, or passed over; somebody scanning may have waited for either.
-            self.withdraw(hand, ticket);
         }
         Err(Corrupt)
+    }
+
+    /// `None`: somebody else got the ticket, or it is passed over.
+    #[inline(always)]
+    fn claim_once(&self, hand: &mut Hand<'_>) -> Result<Option<Claim>, Corrupt> {
+        let ticket = self.control.tail.load(TAIL_GUESS);
+        if ticket >= TICKET_MAX {
+            return Err(Corrupt);
+        }
+        if self.is_shut() {
+            return Ok(Some(Claim::Shut));
+        }
+        if !self.has_room(hand, ticket) && !self.has_room_past_skips(ticket) {
+            return Ok(Some(Claim::Full));
+        }
+        if !hand.reach.covers(ticket) {
+            return Ok(Some(Claim::Elsewhere { segment: self.segment_of(ticket) }));
+        }
+        // From here on a slot that this ticket may be stored into cannot be released.
+        hand.reach.slot_ahead(ticket, AHEAD).expect();
+        if self.take_ticket(hand, ticket) && self.may_enter(&hand.reach, ticket) {
+            return Ok(Some(Claim::Claimed(Claimed { ticket })));
+        }
+        // Not ours, or passed over; somebody scanning may have waited for either.
+        self.withdraw(hand, ticket);
+        Ok(None)
     }
 
     /// Announces `ticket`, then claims it. False: somebody else did.
@@ -193,7 +242,7 @@ impl<'m> Ring<'m> {
 
     /// May the claimer of `ticket` write into its slot? Otherwise the ticket is passed over.
     #[inline(always)]
-    fn may_enter(&self, reach: Reach<'_>, ticket: u64) -> bool {
+    fn may_enter(&self, reach: &Reach<'_>, ticket: u64) -> bool {
         !self.attention().has(Attention::SKIPS) || self.finds_usable(reach, ticket)
     }
 
@@ -203,20 +252,32 @@ impl<'m> Ring<'m> {
     /// If it is longer than `inline_max`.
     #[inline(always)]
     pub fn fill(&self, hand: &Hand<'_>, claimed: &Claimed, bytes: &[u8]) {
+        self.write(hand.reach.slot(claimed.ticket), bytes);
+    }
+
+    /// # Panics
+    /// If that is longer than `inline_max`.
+    #[inline(always)]
+    pub(super) fn write(&self, slot: Slot<'_>, bytes: &[u8]) {
         assert!(bytes.len() <= self.shape.inline_max, "longer than inline_max");
-        Slot::of(hand.reach, claimed.ticket).write(bytes);
+        // SAFETY: just checked.
+        unsafe { slot.write(bytes) };
     }
 
     /// Makes the message visible, and finds out whether it was passed over meanwhile.
     #[inline(always)]
     pub fn publish(&self, hand: &mut Hand<'_>, claimed: Claimed) -> Outcome {
-        let ticket = claimed.ticket;
-        hand.reach.seq(ticket).store(ticket + 1, PUBLISH);
+        self.publish_in(hand.reach.slot(claimed.ticket), hand, claimed.ticket)
+    }
+
+    #[inline(always)]
+    fn publish_in(&self, slot: Slot<'_>, hand: &mut Hand<'_>, ticket: u64) -> Outcome {
+        slot.publish(ticket);
         // Pairs with the heavy fences in pass::finish and Ring::look_for_end: seq before attention.
         fence::light(self.shape.fences);
         let attention = self.attention_fenced();
         let outcome = if attention.has(Attention::SKIPS | Attention::SHUT) {
-            self.outcome(hand.reach, ticket, attention)
+            self.outcome(&hand.reach, ticket, attention)
         } else {
             Outcome::Kept { attention }
         };
@@ -226,7 +287,7 @@ impl<'m> Ring<'m> {
 
     /// What became of a published ticket, under attention.
     #[cold]
-    fn outcome(&self, reach: Reach<'_>, ticket: u64, attention: Attention) -> Outcome {
+    fn outcome(&self, reach: &Reach<'_>, ticket: u64, attention: Attention) -> Outcome {
         if attention.has(Attention::SKIPS) && !self.was_kept(reach, ticket) {
             if self.shape.growing && step("leave-behind") {
                 // While somebody announces this ticket, attention stays; after that nobody may find it,
@@ -319,7 +380,7 @@ impl<'m> Ring<'m> {
     /// Is the slot of the claimed `ticket` usable, and the ticket not passed over? If an earlier
     /// writer is still in the slot, the ticket is passed over here.
     #[cold]
-    fn finds_usable(&self, reach: Reach<'_>, ticket: u64) -> bool {
+    fn finds_usable(&self, reach: &Reach<'_>, ticket: u64) -> bool {
         let mark = reach.mark(ticket);
         loop {
             let seen = mark.state.load(MARK);
@@ -343,7 +404,7 @@ impl<'m> Ring<'m> {
 
     /// Was the published `ticket` kept? Settles a request that is still open.
     #[cold]
-    pub(super) fn was_kept(&self, reach: Reach<'_>, ticket: u64) -> bool {
+    pub(super) fn was_kept(&self, reach: &Reach<'_>, ticket: u64) -> bool {
         let mark = reach.mark(ticket);
         loop {
             let seen = mark.state.load(MARK);
@@ -367,7 +428,11 @@ impl<'m> Ring<'m> {
 
     /// One producer: no claim, no mark, nobody to wait for.
     #[inline(always)]
-    fn push_alone(&self, hand: &mut Hand<'_>, write: impl Fn(Slot<'_>)) -> Result<Pushed, Corrupt> {
+    fn push_alone(
+        &self,
+        hand: &mut Hand<'_>,
+        write: impl Fn(u64, Slot<'_>),
+    ) -> Result<Pushed, Corrupt> {
         let ticket = hand.tail_own;
         if ticket >= TICKET_MAX {
             return Err(Corrupt);
@@ -381,9 +446,10 @@ impl<'m> Ring<'m> {
         if !hand.reach.covers(ticket) {
             return Ok(Pushed::Elsewhere { segment: self.segment_of(ticket) });
         }
-        payload::will_store(hand.reach.slot_ahead(ticket, AHEAD));
-        write(Slot::of(hand.reach, ticket));
-        hand.reach.seq(ticket).store(ticket + 1, PUBLISH);
+        hand.reach.slot_ahead(ticket, AHEAD).expect();
+        let slot = hand.reach.slot(ticket);
+        write(ticket, slot);
+        slot.publish(ticket);
         self.control.tail.store(ticket + 1, ADVANCE);
         hand.tail_own = ticket + 1;
         // Pairs with the heavy fences in wait::park and Ring::look_for_end: seq before attention.
@@ -397,13 +463,12 @@ impl<'m> Ring<'m> {
 
     /// Where a new lone producer starts: its predecessor may have died between publishing, one or a
     /// run of them, and moving `tail`.
-    fn repaired_tail(&self, reach: Reach<'_>) -> u64 {
+    fn repaired_tail(&self, reach: &Reach<'_>) -> u64 {
         let tail = self.control.tail.load(TAIL);
         // What has been taken was published, and in a growing ring its segment may be gone already.
         let taken = self.control.head.load(HEAD).min(tail.saturating_add(RUN_MAX as u64));
         let mut next = tail.max(taken);
-        let is_published =
-            |ticket| reach.covers(ticket) && reach.seq(ticket).load(SEEN) == ticket + 1;
+        let is_published = |ticket| reach.covers(ticket) && reach.slot(ticket).seq() == ticket + 1;
         while next < TICKET_MAX && next - tail < RUN_MAX as u64 && is_published(next) {
             next += 1;
         }
@@ -421,43 +486,6 @@ impl<'m> Hand<'m> {
     }
 }
 
-/// The slot of a ticket that is ours to write.
-pub(super) struct Slot<'m> {
-    ticket: u64,
-    length: &'m Word,
-    payload: &'m [Word],
-}
-
-impl<'m> Slot<'m> {
-    #[inline(always)]
-    pub(super) fn of(reach: Reach<'m>, ticket: u64) -> Self {
-        Self { ticket, length: reach.length(ticket), payload: reach.payload(ticket) }
-    }
-
-    /// Stores a message of at most `inline_max` bytes, which the caller has checked.
-    #[inline(always)]
-    fn write(&self, bytes: &[u8]) {
-        self.length.store(bytes.len() as u64, PAYLOAD);
-        // SAFETY: a slot's payload holds inline_max bytes (Ring::new), `bytes` is no longer
-        // (checked in push and fill).
-        unsafe { payload::store(self.payload, bytes) };
-    }
-
-    /// The same, checked here.
-    pub(super) fn write_checked(&self, bytes: &[u8], shape: &Shape) {
-        assert!(bytes.len() <= shape.inline_max, "longer than inline_max");
-        self.write(bytes);
-    }
-
-    /// Stores where the message lies.
-    fn refer(&self, reference: Reference) {
-        let [length, block, offset] = reference.pack();
-        self.length.store(length, PAYLOAD);
-        self.payload[0].store(block, PAYLOAD);
-        self.payload[1].store(offset, PAYLOAD);
-    }
-}
-
 /// Producers stopped between two steps, for the models to resume, or not.
 #[cfg(loom)]
 impl<'m> Ring<'m> {
@@ -469,14 +497,15 @@ impl<'m> Ring<'m> {
 
     /// Publishes, and stops before looking at attention.
     pub fn publish_only(&self, hand: &Hand<'_>, claimed: Claimed) {
-        hand.reach.seq(claimed.ticket).store(claimed.ticket + 1, PUBLISH);
+        hand.reach.slot(claimed.ticket).publish(claimed.ticket);
     }
 
     /// As a lone producer, publishes, and stops before moving `tail`.
     pub fn publish_alone_only(&self, hand: &Hand<'_>, bytes: &[u8]) {
         let ticket = hand.tail_own;
-        Slot::of(hand.reach, ticket).write(bytes);
-        hand.reach.seq(ticket).store(ticket + 1, PUBLISH);
+        let slot = hand.reach.slot(ticket);
+        self.write(slot, bytes);
+        slot.publish(ticket);
     }
 
     /// Claims the next ticket, and stops before looking at attention.
@@ -488,7 +517,7 @@ impl<'m> Ring<'m> {
 
     /// Goes on from there.
     pub fn look(&self, hand: &mut Hand<'_>, claimed: Claimed) -> Option<Claimed> {
-        if self.may_enter(hand.reach, claimed.ticket) {
+        if self.may_enter(&hand.reach, claimed.ticket) {
             return Some(claimed);
         }
         self.withdraw(hand, claimed.ticket);

@@ -3,10 +3,11 @@
 use core::cell::Cell;
 
 use super::mark::Marked;
+use super::slot::Slot;
 use super::take::Reference;
 use super::{SLOT_HEAD, Shape};
 use crate::layout::cells::{Line, Mark};
-use crate::order::{ANNOUNCE, MARK, SEEN};
+use crate::order::{ANNOUNCE, MARK};
 use crate::sync::Word;
 
 /// The slots and marks of a run of tickets: of all tickets in a bounded ring, of one segment's in a
@@ -72,44 +73,24 @@ impl<'m> Reach<'m> {
         unsafe { self.marks.get_unchecked(self.slot_of(ticket)) }
     }
 
-    /// The words of the slot.
     #[inline(always)]
-    pub(super) fn slot(&self, ticket: u64) -> &'m [Word] {
-        let first = self.slot_of(ticket) * self.stride;
-        // SAFETY: as for `mark`, and there are as many times `stride` words (Reach::of).
-        unsafe { self.words.get_unchecked(first..first + self.stride) }
+    pub(super) fn slot(&self, ticket: u64) -> Slot<'m> {
+        self.slot_at(self.slot_of(ticket))
     }
 
     /// Some later slot, which may be another segment's: for hints.
     #[inline(always)]
-    pub(super) fn slot_ahead(&self, ticket: u64, by: u64) -> &'m [Word] {
-        let at = (ticket + by) as usize & (self.marks.len() - 1);
-        // SAFETY: as for `slot`.
-        unsafe { self.words.get_unchecked(at * self.stride..(at + 1) * self.stride) }
+    pub(super) fn slot_ahead(&self, ticket: u64, by: u64) -> Slot<'m> {
+        self.slot_at((ticket + by) as usize & (self.marks.len() - 1))
     }
 
     #[inline(always)]
-    pub(super) fn seq(&self, ticket: u64) -> &'m Word {
+    fn slot_at(&self, at: usize) -> Slot<'m> {
+        let first = at * self.stride;
+        // SAFETY: as for `mark`, and there are as many times `stride` words (Reach::of).
+        let words = unsafe { self.words.get_unchecked(first..first + self.stride) };
         // SAFETY: a slot has at least SLOT_HEAD words (Reach::of).
-        unsafe { self.slot(ticket).get_unchecked(0) }
-    }
-
-    #[inline(always)]
-    pub(super) fn length(&self, ticket: u64) -> &'m Word {
-        // SAFETY: a slot has at least SLOT_HEAD words (Reach::of).
-        unsafe { self.slot(ticket).get_unchecked(1) }
-    }
-
-    #[inline(always)]
-    pub(super) fn payload(&self, ticket: u64) -> &'m [Word] {
-        // SAFETY: a slot has at least SLOT_HEAD words (Reach::of).
-        unsafe { self.slot(ticket).get_unchecked(SLOT_HEAD..) }
-    }
-
-    /// Is the message of `ticket`, or of a later lap of its slot, published?
-    #[inline(always)]
-    pub(super) fn is_published(&self, ticket: u64) -> bool {
-        self.seq(ticket).load(SEEN) > ticket
+        unsafe { Slot::of(words) }
     }
 
     pub(super) fn marked(&self, ticket: u64) -> Marked {

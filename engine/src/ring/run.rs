@@ -12,11 +12,11 @@
 //! Each was seen published, then attention without skips: what holds for one taken alone.
 
 use super::mark::Attention;
-use super::put::{Hand, Pushed, Slot};
+use super::put::{Hand, Pushed};
 use super::reach::Grip;
 use super::take::Taken;
 use super::{Corrupt, Ring, Role, TICKET_MAX, payload};
-use crate::order::{ADVANCE, ANNOUNCE, CLAIM, HEAD, LOST, PUBLISH, SEEN, TAIL_GUESS, TAKE};
+use crate::order::{ADVANCE, ANNOUNCE, CLAIM, HEAD, LOST, SEEN, TAIL_GUESS, TAKE};
 use crate::sync::{fence, step};
 
 /// The most messages of one claim, or take.
@@ -93,20 +93,20 @@ impl Ring<'_> {
         let mut attention = self.attention();
         let end = first + messages.len() as u64;
         let abandon_from =
-            |from: u64| (from..end).for_each(|ticket| self.abandon(hand.reach, ticket));
+            |from: u64| (from..end).for_each(|ticket| self.abandon(&hand.reach, ticket));
         if attention.has(Attention::SKIPS) {
             abandon_from(first);
             return (0, attention);
         }
         for (ticket, message) in (first..).zip(messages) {
-            Slot::of(hand.reach, ticket).write_checked(message.as_ref(), &self.shape);
+            self.write(hand.reach.slot(ticket), message.as_ref());
         }
         for (at, ticket) in (first..).take(messages.len()).enumerate() {
-            hand.reach.seq(ticket).store(ticket + 1, PUBLISH);
+            hand.reach.slot(ticket).publish(ticket);
             // Pairs with the heavy fences in pass::finish and Ring::look_for_end: seq before attention.
             fence::light(self.shape.fences);
             attention = self.attention_fenced();
-            let kept = !attention.has(Attention::SKIPS) || self.was_kept(hand.reach, ticket);
+            let kept = !attention.has(Attention::SKIPS) || self.was_kept(&hand.reach, ticket);
             if !kept {
                 if self.shape.growing {
                     self.advance(ticket);
@@ -127,8 +127,9 @@ impl Ring<'_> {
         messages: &[M],
     ) -> (usize, Pushed) {
         for (ticket, message) in (first..).zip(messages) {
-            Slot::of(hand.reach, ticket).write_checked(message.as_ref(), &self.shape);
-            hand.reach.seq(ticket).store(ticket + 1, PUBLISH);
+            let slot = hand.reach.slot(ticket);
+            self.write(slot, message.as_ref());
+            slot.publish(ticket);
         }
         hand.tail_own = first + messages.len() as u64;
         self.control.tail.store(hand.tail_own, ADVANCE);
@@ -160,7 +161,7 @@ impl Ring<'_> {
         let head = self.control.head.load(HEAD);
         let reach = grip.reach();
         let left = reach.left_from(head).min(lens.len() as u64);
-        let published = |ticket: &u64| reach.seq(*ticket).load(SEEN) == ticket + 1;
+        let published = |ticket: &u64| reach.slot(*ticket).seq() == ticket + 1;
         let count = (head..).take(left as usize).take_while(published).count();
         // Pairs with the heavy fences in pass::finish and Ring::look_for_end: seq (seen) before attention and
         // mark.
@@ -171,13 +172,14 @@ impl Ring<'_> {
         let inline_max = self.shape.inline_max;
         let mut taken = 0;
         for (at, ticket) in (head..).take(count).enumerate() {
-            let len = reach.length(ticket).load(SEEN) as usize;
+            let slot = reach.slot(ticket);
+            let len = slot.length().load(SEEN) as usize;
             if len > inline_max {
                 break;
             }
             let out = &mut out[at * inline_max..][..len];
             // SAFETY: a slot's payload holds inline_max bytes (Ring::new), `out` is no longer.
-            unsafe { payload::load(reach.payload(ticket), out) };
+            unsafe { payload::load(slot.payload(), out) };
             lens[at] = len;
             taken += 1;
         }

@@ -2,8 +2,9 @@
 
 use super::mark::{Attention, Marked, State};
 use super::pass::Stalled;
-use super::reach::{Grip, Reach};
+use super::reach::Grip;
 use super::run::RUN_MAX;
+use super::slot::Slot;
 use super::{Corrupt, REPEATS_MAX, RESTARTS_MAX, Ring, Role, TICKET_MAX, payload};
 use crate::layout::cells::Line;
 use crate::order::{ANNOUNCE, HEAD, LOST, MARK, PAYLOAD, REMARK, SEEN, TAIL, TAKE};
@@ -68,6 +69,15 @@ impl Reference {
     }
 }
 
+/// What was found at a head.
+enum At {
+    Taken(Taken),
+    /// Nothing is published.
+    Absent,
+    /// `head` has moved.
+    Gone,
+}
+
 impl<'m> Ring<'m> {
     /// A consumer that holds and announces in `line`, which must be its own. In a growing ring it has
     /// no reach yet.
@@ -79,8 +89,29 @@ impl<'m> Ring<'m> {
     /// and has at most `longest` bytes.
     ///
     /// Lock-free with many consumers; wait-free with one.
-    #[inline]
+    #[inline(always)]
     pub fn pop(&self, grip: &Grip<'_>, out: &mut [u8], longest: usize) -> Result<Taken, Corrupt> {
+        let head = self.control.head.load(HEAD);
+        match self.pop_at(grip, head, out, longest) {
+            At::Taken(taken) => Ok(taken),
+            At::Absent | At::Gone => self.pop_on(grip, out, longest),
+        }
+    }
+
+    /// The same, if the message is there. `None` says nothing more: whether the queue is empty costs a look
+    /// at `tail`, and takes its line from the producers.
+    #[inline(always)]
+    pub fn pop_ready(&self, grip: &Grip<'_>, out: &mut [u8], longest: usize) -> Option<Taken> {
+        let head = self.control.head.load(HEAD);
+        match self.pop_at(grip, head, out, longest) {
+            At::Taken(Taken::Elsewhere { .. }) if self.control.tail.load(TAIL) <= head => None,
+            At::Taken(taken) => Some(taken),
+            At::Absent | At::Gone => None,
+        }
+    }
+
+    #[cold]
+    fn pop_on(&self, grip: &Grip<'_>, out: &mut [u8], longest: usize) -> Result<Taken, Corrupt> {
         let mut last = TICKET_MAX;
         let mut repeats = 0;
         for _ in 0..RESTARTS_MAX {
@@ -91,19 +122,10 @@ impl<'m> Ring<'m> {
             if head >= TICKET_MAX || repeats > REPEATS_MAX {
                 return Err(Corrupt);
             }
-            let reach = grip.reach();
-            let taken = if !reach.covers(head) {
-                Some(Taken::Elsewhere { segment: self.segment_of(head) })
-            } else {
-                let seq = reach.seq(head).load(SEEN);
-                if seq == head + 1 {
-                    self.take(grip, reach, head, out, longest)
-                } else if seq > head {
-                    // A later lap is published here, so `head` has moved.
-                    None
-                } else {
-                    self.absent(reach, head)
-                }
+            let taken = match self.pop_at(grip, head, out, longest) {
+                At::Taken(taken) => Some(taken),
+                At::Absent => self.absent(grip, head),
+                At::Gone => None,
             };
             if let Some(taken) = taken {
                 return Ok(taken);
@@ -112,13 +134,28 @@ impl<'m> Ring<'m> {
         Err(Corrupt)
     }
 
+    #[inline(always)]
+    fn pop_at(&self, grip: &Grip<'_>, head: u64, out: &mut [u8], longest: usize) -> At {
+        let reach = grip.reach();
+        if !reach.covers(head) {
+            return At::Taken(Taken::Elsewhere { segment: self.segment_of(head) });
+        }
+        let slot = reach.slot(head);
+        let seq = slot.seq();
+        if seq != head.wrapping_add(1) {
+            // A later lap is published here, so `head` has moved; or nothing is.
+            return if seq > head { At::Gone } else { At::Absent };
+        }
+        self.take(grip, slot, head, out, longest).map_or(At::Gone, At::Taken)
+    }
+
     /// Where a waiting consumer looks: has the message at the head been published?
     #[inline(always)]
     pub fn is_ready(&self, grip: &Grip<'_>) -> bool {
         let head = self.control.head.load(HEAD);
         let reach = grip.reach();
         if reach.covers(head) {
-            reach.is_published(head)
+            reach.slot(head).is_published(head)
         } else {
             // Of a growing ring: the first of another segment.
             self.control.tail.load(TAIL) > head
@@ -137,7 +174,7 @@ impl<'m> Ring<'m> {
     fn take(
         &self,
         grip: &Grip<'_>,
-        reach: Reach<'_>,
+        slot: Slot<'_>,
         head: u64,
         out: &mut [u8],
         longest: usize,
@@ -147,22 +184,22 @@ impl<'m> Ring<'m> {
         fence::light(self.shape.fences);
         let attention = self.attention_fenced();
         if attention.has(Attention::SKIPS | Attention::SHUT)
-            && !self.may_take(reach, head, attention)
+            && !self.may_take(grip, head, attention)
         {
             return None;
         }
         // SEEN, though a length is payload: `head` is looked at after it below.
-        let len = reach.length(head).load(SEEN);
+        let len = slot.length().load(SEEN);
         let fits = usize::try_from(len).ok().filter(|&len| len <= self.shape.inline_max);
         let Some(len) = fits else {
             // By reference; or overwritten since, or never valid.
-            return self.take_reference(grip, reach, head, len, longest);
+            return self.take_reference(grip, head, len, longest);
         };
         let Some(out) = out.get_mut(..len) else {
             return self.too_small(head, len);
         };
         // SAFETY: a slot's payload holds inline_max bytes (Ring::new), `out` is no longer.
-        unsafe { payload::load(reach.payload(head), out) };
+        unsafe { payload::load(slot.payload(), out) };
         if !self.advance(head) {
             return None;
         }
@@ -177,7 +214,6 @@ impl<'m> Ring<'m> {
     fn take_reference(
         &self,
         grip: &Grip<'_>,
-        reach: Reach<'_>,
         head: u64,
         length: u64,
         longest: usize,
@@ -189,7 +225,8 @@ impl<'m> Ring<'m> {
         if usize::try_from(len).is_ok_and(|len| len > longest) {
             return self.too_small(head, len as usize);
         }
-        let [block, offset] = [0, 1].map(|at| reach.payload(head)[at].load(PAYLOAD));
+        let payload = grip.reach().slot(head).payload();
+        let [block, offset] = [0, 1].map(|at| payload[at].load(PAYLOAD));
         if step("hold") {
             grip.line.held.store(block.wrapping_add(1), ANNOUNCE);
         }
@@ -221,8 +258,8 @@ impl<'m> Ring<'m> {
 
     /// May the published message of `head` be taken, under attention?
     #[cold]
-    fn may_take(&self, reach: Reach<'_>, head: u64, attention: Attention) -> bool {
-        if attention.has(Attention::SKIPS) && !self.is_kept(reach, head) {
+    fn may_take(&self, grip: &Grip<'_>, head: u64, attention: Attention) -> bool {
+        if attention.has(Attention::SKIPS) && !self.is_kept(grip, head) {
             return false;
         }
         let is_shut = attention.has(Attention::SHUT) && step("past-the-end");
@@ -234,8 +271,8 @@ impl<'m> Ring<'m> {
     }
 
     /// Was the published ticket at `head` not passed over? Settles a request to do so.
-    fn is_kept(&self, reach: Reach<'_>, head: u64) -> bool {
-        let mark = reach.mark(head);
+    fn is_kept(&self, grip: &Grip<'_>, head: u64) -> bool {
+        let mark = grip.reach().mark(head);
         loop {
             let seen = mark.state.load(MARK);
             let marked = Marked::unpack(seen);
@@ -258,7 +295,7 @@ impl<'m> Ring<'m> {
 
     /// Nothing is published at `head`: is the queue empty, or is a put in progress?
     #[cold]
-    fn absent(&self, reach: Reach<'_>, head: u64) -> Option<Taken> {
+    fn absent(&self, grip: &Grip<'_>, head: u64) -> Option<Taken> {
         let tail = self.control.tail.load(TAIL);
         if tail <= head {
             // `head` never passes `tail`, and was here before: at the load of `tail` they met. (A
@@ -272,7 +309,7 @@ impl<'m> Ring<'m> {
         if beyond || self.shape.producers == Role::One {
             return None;
         }
-        let marked = reach.marked(head);
+        let marked = grip.reach().marked(head);
         let is_over = marked.ticket == head && marked.is_over();
         if is_over || self.is_beyond(head) {
             self.advance(head);

@@ -1,4 +1,4 @@
-//! The loop of every blocking operation: look, attempt, offer the CPU, park.
+//! The loop of every blocking operation: attempt, offer the CPU, park, look.
 
 use super::clock::Deadline;
 use super::spin::Spin;
@@ -6,7 +6,8 @@ use super::{Rest, Want};
 use crate::ring::Ring;
 
 impl Want<'_> {
-    /// Attempts until one succeeds or the deadline has passed, which gives `None`.
+    /// Attempts until one succeeds or the deadline has passed, which gives `None`. Whoever calls has looked
+    /// for a while.
     ///
     /// `ready` looks at one line, and only hints; it is asked every `pause` cycles. An attempt looks
     /// at everything, so it also deals with those who will not come; but it takes lines from the
@@ -23,7 +24,6 @@ impl Want<'_> {
     ) -> Option<R> {
         let mut rested = false;
         loop {
-            spin.look(pause, &ready);
             loop {
                 if let Some(done) = attempt() {
                     if rested {
@@ -39,22 +39,22 @@ impl Want<'_> {
             if deadline.is_over() {
                 return None;
             }
-            if !spin.may_sleep() {
-                continue;
+            if spin.may_sleep() {
+                let rest = match self.park(ring, deadline, &mut attempt) {
+                    Ok(done) => return Some(done),
+                    Err(rest) => rest,
+                };
+                rested = true;
+                spin.slept();
+                if rest == Rest::TimeUp
+                    && let Some(done) = attempt()
+                {
+                    spin.came_late();
+                    self.relay(ring, &ready);
+                    return Some(done);
+                }
             }
-            let rest = match self.park(ring, deadline, &mut attempt) {
-                Ok(done) => return Some(done),
-                Err(rest) => rest,
-            };
-            rested = true;
-            spin.slept();
-            if rest == Rest::TimeUp
-                && let Some(done) = attempt()
-            {
-                spin.came_late();
-                self.relay(ring, &ready);
-                return Some(done);
-            }
+            spin.look(pause, || ready().then_some(()));
         }
     }
 

@@ -93,46 +93,54 @@ impl Spin {
         self.wait != Wait::Spin
     }
 
-    /// Looks every `pause` cycles until `found`, if and for as long as that is worth it.
-    pub(super) fn look(&mut self, pause: u64, found: impl Fn() -> bool) {
-        match self.wait {
-            Wait::Park => {}
-            Wait::Spin => self.look_on(pause, &found),
-            Wait::Adaptive => self.look_if_worth_it(pause, &found),
+    /// Looks every `pause` cycles until there is something, if and for as long as that is worth it.
+    #[inline(always)]
+    pub(crate) fn look<R>(&mut self, pause: u64, found: impl FnMut() -> Option<R>) -> Option<R> {
+        let most = match self.wait {
+            Wait::Park => None,
+            Wait::Spin => Some(SPIN_MIN),
+            Wait::Adaptive => self.worth(),
+        };
+        let done = self.look_for(most?, pause, found);
+        if done.is_none() {
+            self.looked_in_vain();
         }
+        done
     }
 
-    fn look_on(&mut self, pause: u64, found: &impl Fn() -> bool) {
-        self.look_for(SPIN_MIN, pause, found);
-        if self.vain % SPINS == SPINS - 1 {
-            thread::yield_now();
-        }
-    }
-
-    fn look_if_worth_it(&mut self, pause: u64, found: &impl Fn() -> bool) {
+    /// So many cycles it is worth to look, if it is.
+    fn worth(&mut self) -> Option<u64> {
         let seldom = (self.vain / 2).next_power_of_two().clamp(VAIN_MAX, SELDOM);
         if self.vain >= VAIN_MAX && !self.vain.is_multiple_of(seldom) {
             self.vain = self.vain.wrapping_add(1);
-            return;
+            return None;
         }
-        self.look_for((2 * self.usual).clamp(SPIN_MIN, SPIN_MAX), pause, found);
+        Some((2 * self.usual).clamp(SPIN_MIN, SPIN_MAX))
     }
 
-    /// Looks for so many cycles, and learns.
-    fn look_for(&mut self, most: u64, pause: u64, found: &impl Fn() -> bool) {
+    /// Looks for at most so many cycles, and learns how long it took.
+    #[inline(always)]
+    fn look_for<R>(
+        &mut self,
+        most: u64,
+        pause: u64,
+        found: impl FnMut() -> Option<R>,
+    ) -> Option<R> {
         let pause = if pause == PAUSE && self.usual > RUSH { 0 } else { pause };
-        let lasted = match look(most, pause, found) {
-            Some(lasted) => {
-                self.vain = 0;
-                lasted.min(SPIN_MAX)
-            }
-            None => {
-                self.vain = self.vain.wrapping_add(1);
-                // Longer than it was worth; if waits are getting longer, a longer look will show it.
-                SPIN_MAX / 2
-            }
-        };
-        self.usual = (7 * self.usual + lasted) / 8;
+        let (done, lasted) = look(most, pause, found)?;
+        self.vain = 0;
+        self.usual = (7 * self.usual + lasted.min(SPIN_MAX)) / 8;
+        Some(done)
+    }
+
+    #[cold]
+    fn looked_in_vain(&mut self) {
+        self.vain = self.vain.wrapping_add(1);
+        // Longer than it was worth; if waits are getting longer, a longer look will show it.
+        self.usual = (7 * self.usual + SPIN_MAX / 2) / 8;
+        if self.wait == Wait::Spin && self.vain % SPINS == SPINS - 1 {
+            thread::yield_now();
+        }
     }
 
     /// Offers the CPU a few times, until `found` or the deadline. Was it found?
@@ -177,7 +185,8 @@ impl Patience {
 
     /// Looks until `found`, or patience ends. Was it found?
     pub(crate) fn until(&mut self, found: impl Fn() -> bool) -> bool {
-        let found = look(self.least << self.in_a_row, PAUSE, &found).is_some();
+        let looked = || found().then_some(());
+        let found = look(self.least << self.in_a_row, PAUSE, looked).is_some();
         self.in_a_row = if found { 0 } else { (self.in_a_row + 1).min(DOUBLINGS_MAX) };
         found
     }
@@ -192,26 +201,32 @@ pub(crate) fn pause_for_room(capacity: u64) -> u64 {
     capacity.saturating_mul(4).clamp(PAUSE, ROOM_PAUSE_MAX)
 }
 
-/// Looks for so many cycles, every `pause` of them: at once first, unless pauses are long. How long it
-/// took, if it was found.
-fn look(patience: u64, pause: u64, found: &impl Fn() -> bool) -> Option<u64> {
+/// So many looks without pause between two looks at the clock, which takes longer than they.
+const LOOKS: u32 = 4;
+
+/// Looks for so many cycles, every `pause` of them: at once first, unless pauses are long. What was found,
+/// and how long it took.
+#[inline(always)]
+fn look<R>(patience: u64, pause: u64, mut found: impl FnMut() -> Option<R>) -> Option<(R, u64)> {
     let start = cycles();
     if pause > PAUSE {
         rest(pause);
     }
+    let looks = if pause == 0 { LOOKS } else { 1 };
     let mut lasted = 0;
-    loop {
-        if found() {
-            return Some(lasted);
-        }
-        lasted = cycles().wrapping_sub(start);
-        if lasted > patience {
-            return None;
+    while lasted <= patience {
+        for _ in 0..looks {
+            if let Some(found) = found() {
+                return Some((found, lasted));
+            }
+            core::hint::spin_loop();
         }
         if pause > 0 {
             rest(pause);
         }
+        lasted = cycles().wrapping_sub(start);
     }
+    None
 }
 
 fn rest(pause: u64) {
