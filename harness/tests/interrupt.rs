@@ -17,11 +17,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A harness in the middle of a long trial with four workers.
 fn busy_harness() -> (Child, Vec<u32>) {
+    harness_with(&["--slice-ms=10000"])
+}
+
+fn harness_with(arguments: &[&str]) -> (Child, Vec<u32>) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interrupt");
     let child = Command::new(env!("CARGO_BIN_EXE_shmq-harness"))
         .args(["--allow-debug", "--transport=pipe", "--topology=2p2c", "--size=8"])
-        .args(["--rounds=1", "--slice-ms=10000", "--out"])
+        .args(["--rounds=1", "--out"])
         .arg(folder)
+        .args(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -87,9 +92,8 @@ fn a_worker_that_is_killed_fails_its_cell_and_nothing_hangs() {
 }
 
 #[test]
-#[ignore = "takes the 20 s of the watchdog"]
 fn a_worker_that_stands_still_fails_its_cell_and_nothing_hangs() {
-    let (mut child, workers) = busy_harness();
+    let (mut child, workers) = harness_with(&["--slice-ms=1000", "--patience=1"]);
     let victim = Pid::from_raw(workers[3].try_into().unwrap()).unwrap();
     kill_process(victim, Signal::STOP).unwrap();
     let mut code = None;

@@ -49,9 +49,9 @@ pub(crate) fn chart(report: &Report, mode: Mode, topology: Topology, title: &str
     )
 }
 
-fn row(body: &mut String, axis: &Axis, y: f64, transport: Transport, entry: &Entry<'_>) {
+fn row(body: &mut String, axis: &Axis, y: f64, transport: &Transport, entry: &Entry<'_>) {
     let class = if transport.is_ours() { "ours" } else { "theirs" };
-    let name = transport.name();
+    let name = transport.name;
     let _ = write!(body, "<g class=\"{class}\"><text x=\"12\" y=\"{y:.0}\">{name}</text>");
     let middle = y - 4.0;
     match entry {
