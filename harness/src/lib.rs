@@ -30,7 +30,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub use crate::error::{During, Error, Result};
 pub use crate::plan::{Mode, Row, Topology};
 pub use crate::transport::{
-    BUILT_IN, Channel, End, Group, Link, Local, Receiver, Sender, Transport, capacity,
+    BUILT_IN, BatchReceiver, BatchSender, Channel, End, GetMany, Group, Link, Local, PutMany,
+    Receiver, Sender, Transport, batches_unavailable, capacity,
 };
 pub use crate::worker::{Done, Report, Role, Spec, run_process, run_threads};
 

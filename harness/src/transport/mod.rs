@@ -5,6 +5,8 @@
 //! message.
 
 mod bare;
+mod batch;
+mod memcpy;
 mod pipe;
 mod shmq;
 mod tcp;
@@ -16,6 +18,7 @@ use std::os::fd::OwnedFd;
 
 use serde::{Serialize, Serializer};
 
+pub use batch::{BatchReceiver, BatchSender, GetMany, PutMany, batches_unavailable};
 pub use shmq::capacity;
 
 use crate::error::{During, Result};
@@ -38,6 +41,11 @@ pub static BUILT_IN: &[Transport] = &[
     shmq::PARK,
     bare::LINE,
     bare::FUTEX,
+    shmq::SPSC,
+    shmq::SPMC,
+    shmq::MPSC,
+    batch::TRANSPORT,
+    memcpy::TRANSPORT,
 ];
 
 /// The one that the others are compared with.
@@ -360,12 +368,19 @@ pub(crate) mod tests {
     fn what_is_not_native_says_why() {
         let cases = [
             ("bare-line", stream(1, 1, 8), "stream"),
+            ("bare-memcpy", stream(2, 1, 8), "one thread"),
+            ("bare-memcpy", row(Mode::Rtt, 1, 1, 8), "one thread"),
             ("unix-stream", stream(1, 2, 8), "readers"),
             ("tcp", stream(2, 1, 8), "writers"),
             ("pipe", stream(2, 1, 16384), "PIPE_BUF"),
             ("pipe-1m", stream(1, 2, 16384), "PIPE_BUF"),
             ("unix-seqpacket", stream(1, 1, 1 << 20), "send buffer"),
             ("shmq-ref", stream(1, 1, 48), "slots"),
+            ("shmq-spsc", stream(2, 1, 8), "one producer"),
+            ("shmq-spsc", stream(1, 2, 8), "one consumer"),
+            ("shmq-spmc", stream(2, 2, 8), "one producer"),
+            ("shmq-mpsc", stream(2, 2, 8), "one consumer"),
+            ("shmq-batch", row(Mode::Rtt, 1, 1, 8), "one at a time"),
         ];
         for (name, row, word) in cases {
             let why = (find(name).unavailable)(&row).expect("not native");
@@ -383,6 +398,9 @@ pub(crate) mod tests {
         }
         let cases = [
             ("shmq-loan", stream(4, 4, 64 << 20)),
+            ("shmq-batch", stream(4, 4, 64)),
+            ("shmq-spmc", stream(1, 4, 64)),
+            ("shmq-mpsc", stream(4, 1, 64)),
             ("pipe", stream(4, 4, 4096)),
             ("unix-seqpacket", stream(4, 4, 16384)),
         ];

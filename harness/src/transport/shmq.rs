@@ -88,6 +88,30 @@ pub(super) const PARK: Transport = ours(
     run_process::<ShmqLink<SLEEP>>,
 );
 
+pub(super) const SPSC: Transport = Transport {
+    name: "shmq-spsc",
+    help: "this project's queue, made for one producer and one consumer",
+    unavailable: |row| one_producer(row).or_else(|| one_consumer(row)),
+    open: |row| open(&bounded(row.size), Role::One, Role::One),
+    ..BOUNDED
+};
+
+pub(super) const SPMC: Transport = Transport {
+    name: "shmq-spmc",
+    help: "the same, made for one producer and many consumers",
+    unavailable: one_producer,
+    open: |row| open(&bounded(row.size), Role::One, Role::Many),
+    ..BOUNDED
+};
+
+pub(super) const MPSC: Transport = Transport {
+    name: "shmq-mpsc",
+    help: "the same, made for many producers and one consumer",
+    unavailable: one_consumer,
+    open: |row| open(&bounded(row.size), Role::Many, Role::One),
+    ..BOUNDED
+};
+
 /// 1024 places, fewer for large messages: about as much payload as the larger pipe holds.
 pub fn capacity(size: usize) -> usize {
     let least =
@@ -97,6 +121,14 @@ pub fn capacity(size: usize) -> usize {
 
 fn reference_unavailable(size: usize) -> Option<String> {
     (size <= INLINE).then(|| format!("messages of up to {INLINE} bytes lie in their slots"))
+}
+
+fn one_producer(row: &Row) -> Option<String> {
+    (row.topology.producers > 1).then(|| "made for one producer".into())
+}
+
+fn one_consumer(row: &Row) -> Option<String> {
+    (row.topology.consumers > 1).then(|| "made for one consumer".into())
 }
 
 fn bounded(size: usize) -> Options {
