@@ -28,6 +28,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use crate::error::{During, Error, Result};
+pub use crate::message::is_end;
 pub use crate::plan::{Mode, Row, Topology};
 pub use crate::transport::{
     BUILT_IN, BatchReceiver, BatchSender, Channel, End, GetMany, Group, Link, Local, PutMany,
