@@ -5,6 +5,7 @@
 
 mod crossbeam;
 mod fixed;
+mod mq;
 mod rtrb;
 mod waiting;
 
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use shmq_harness::{BUILT_IN, Program, Transport};
 
 /// In the order of reports, behind those that are built in.
-static RIVALS: &[Transport] = &[crossbeam::TRANSPORT, rtrb::TRANSPORT];
+static RIVALS: &[Transport] = &[mq::TRANSPORT, crossbeam::TRANSPORT, rtrb::TRANSPORT];
 
 fn transports() -> Vec<&'static Transport> {
     BUILT_IN.iter().chain(RIVALS).collect()
