@@ -7,6 +7,7 @@ mod crossbeam;
 mod fixed;
 mod mq;
 mod rtrb;
+mod shaq;
 mod waiting;
 
 use std::process::ExitCode;
@@ -14,7 +15,8 @@ use std::process::ExitCode;
 use shmq_harness::{BUILT_IN, Program, Transport};
 
 /// In the order of reports, behind those that are built in.
-static RIVALS: &[Transport] = &[mq::TRANSPORT, crossbeam::TRANSPORT, rtrb::TRANSPORT];
+static RIVALS: &[Transport] =
+    &[shaq::MANY, shaq::ONE, shaq::BATCH, mq::TRANSPORT, crossbeam::TRANSPORT, rtrb::TRANSPORT];
 
 fn transports() -> Vec<&'static Transport> {
     BUILT_IN.iter().chain(RIVALS).collect()
