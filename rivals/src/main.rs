@@ -3,10 +3,12 @@
 //! Each is used as its documentation says it is fastest, by the same worker loop as all, and what it
 //! did is verified as for all. What it cannot do is said, not worked around.
 
+mod cloudtoid;
 mod crossbeam;
 mod fixed;
 mod mq;
 mod rtrb;
+mod scratch;
 mod shaq;
 mod waiting;
 
@@ -15,8 +17,15 @@ use std::process::ExitCode;
 use shmq_harness::{BUILT_IN, Program, Transport};
 
 /// In the order of reports, behind those that are built in.
-static RIVALS: &[Transport] =
-    &[shaq::MANY, shaq::ONE, shaq::BATCH, mq::TRANSPORT, crossbeam::TRANSPORT, rtrb::TRANSPORT];
+static RIVALS: &[Transport] = &[
+    shaq::MANY,
+    shaq::ONE,
+    shaq::BATCH,
+    cloudtoid::TRANSPORT,
+    mq::TRANSPORT,
+    crossbeam::TRANSPORT,
+    rtrb::TRANSPORT,
+];
 
 fn transports() -> Vec<&'static Transport> {
     BUILT_IN.iter().chain(RIVALS).collect()
