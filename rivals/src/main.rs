@@ -6,6 +6,7 @@
 mod cloudtoid;
 mod crossbeam;
 mod fixed;
+mod iceoryx2;
 mod mq;
 mod rtrb;
 mod scratch;
@@ -22,6 +23,7 @@ static RIVALS: &[Transport] = &[
     shaq::ONE,
     shaq::BATCH,
     cloudtoid::TRANSPORT,
+    iceoryx2::TRANSPORT,
     mq::TRANSPORT,
     crossbeam::TRANSPORT,
     rtrb::TRANSPORT,
