@@ -7,6 +7,7 @@ mod cloudtoid;
 mod crossbeam;
 mod fixed;
 mod iceoryx2;
+mod ipc_channel;
 mod mq;
 mod rtrb;
 mod scratch;
@@ -24,6 +25,7 @@ static RIVALS: &[Transport] = &[
     shaq::BATCH,
     cloudtoid::TRANSPORT,
     iceoryx2::TRANSPORT,
+    ipc_channel::TRANSPORT,
     mq::TRANSPORT,
     crossbeam::TRANSPORT,
     rtrb::TRANSPORT,
