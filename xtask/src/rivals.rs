@@ -13,12 +13,16 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
-    command(workspace).args(args.arguments.iter().map(String::as_str)).run()
+    let command = beside(workspace, workspace.cargo(["run", "--release"]));
+    command.arg("--").args(args.arguments.iter().map(String::as_str)).run()
 }
 
-fn command(workspace: &Workspace) -> Command {
-    workspace
-        .cargo(["run", "--release", "--manifest-path=rivals/Cargo.toml", "--target-dir"])
-        .arg(workspace.target.join("rivals"))
-        .arg("--")
+/// Each of them, shortly.
+pub(crate) fn tests(workspace: &Workspace) -> Command {
+    beside(workspace, workspace.cargo(["test"]))
+}
+
+fn beside(workspace: &Workspace, command: Command) -> Command {
+    let target = workspace.target.join("rivals");
+    command.arg("--manifest-path=rivals/Cargo.toml").arg("--target-dir").arg(target)
 }
