@@ -17,8 +17,8 @@ const OUT_DEFAULT: &str = "target/shmq-report";
 /// What every comparison does.
 const ABOUT: &str = "\
 Without arguments: streaming throughput at 8, 64, 1024 and 16384 bytes for 1p1c, 1p2c, 2p1c, 2p2c and \
-4p4c (producers and consumers), and round trips at 64 bytes; about a minute. Every message is verified; \
-a cell that fails is never printed as a number.";
+4p4c (producers and consumers), and round trips at 64 bytes. Every message is verified; a cell that \
+fails is never printed as a number.";
 
 #[derive(Debug, Parser)]
 #[command(version, subcommand_negates_reqs = true)]
@@ -37,7 +37,7 @@ pub(crate) enum Hidden {
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// A first impression in about 10 seconds: shorter trials, wider intervals
+    /// A first impression in some seconds: shorter trials, wider intervals
     #[arg(long)]
     pub(crate) quick: bool,
 

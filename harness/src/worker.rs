@@ -384,3 +384,94 @@ fn echo<S: Sender, R: Receiver>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::conserved;
+    use crate::plan::Topology;
+    use std::collections::VecDeque;
+    use std::os::fd::{AsFd, IntoRawFd};
+    use std::sync::Mutex;
+
+    /// A queue between threads. `FAULT`: 1 if a consumer fails, 2 if it panics.
+    struct Shared<const FAULT: u8>;
+
+    #[derive(Clone)]
+    struct SharedEnd<const FAULT: u8>(Arc<Mutex<VecDeque<Vec<u8>>>>);
+
+    impl<const FAULT: u8> Local for Shared<FAULT> {
+        type Sender = SharedEnd<FAULT>;
+        type Receiver = SharedEnd<FAULT>;
+
+        fn open(row: &Row) -> (Vec<SharedEnd<FAULT>>, Vec<SharedEnd<FAULT>>) {
+            let end = SharedEnd(Arc::default());
+            let ends = |count: u16| vec![end.clone(); count.into()];
+            (ends(row.topology.producers), ends(row.topology.consumers))
+        }
+    }
+
+    impl<const FAULT: u8> Sender for SharedEnd<FAULT> {
+        fn send(&mut self, message: &[u8]) -> io::Result<()> {
+            self.0.lock().unwrap().push_back(message.to_vec());
+            Ok(())
+        }
+    }
+
+    impl<const FAULT: u8> Receiver for SharedEnd<FAULT> {
+        fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match FAULT {
+                1 => return Err(io::Error::other("out of order")),
+                2 => panic!("out of mind"),
+                _ => {}
+            }
+            loop {
+                if let Some(message) = self.0.lock().unwrap().pop_front() {
+                    buffer.copy_from_slice(&message);
+                    return Ok(message.len());
+                }
+                thread::yield_now();
+            }
+        }
+    }
+
+    /// A trial without a runner: it starts at once, and sends as little as it may.
+    fn work<const FAULT: u8>(mode: Mode, producers: u16, consumers: u16) -> Done {
+        let row = Row { mode, topology: Topology { producers, consumers }, size: 64 };
+        let barrier = Barrier::new().unwrap();
+        barrier.go();
+        barrier.stop();
+        let seat = |role| Seat { role, cpu: None, sender: None, receiver: None };
+        run_threads::<Shared<FAULT>>(&Spec {
+            transport: "shared".into(),
+            row,
+            parent: 0,
+            barrier: barrier.fd().as_fd().try_clone_to_owned().unwrap().into_raw_fd(),
+            seats: Role::all(&row).into_iter().map(seat).collect(),
+        })
+    }
+
+    #[test]
+    fn threads_conserve_what_they_hand_on() {
+        for (mode, producers, consumers) in [(Mode::Stream, 2, 3), (Mode::Rtt, 1, 1)] {
+            let reports = work::<0>(mode, producers, consumers).unwrap();
+            assert_eq!(reports.len(), usize::from(producers + consumers));
+            let (mut sent, mut received) = (Vec::new(), Vec::new());
+            for (role, report) in reports {
+                match role {
+                    Role::Producer(_) | Role::Ping => sent.push(report.tally),
+                    Role::Consumer | Role::Echo => received.push(report.tally),
+                }
+            }
+            assert!(conserved(&sent, &received).unwrap() >= MESSAGES_MIN);
+        }
+    }
+
+    #[test]
+    fn a_thread_that_fails_or_panics_says_who_it_is() {
+        let failed = work::<1>(Mode::Stream, 1, 1).unwrap_err();
+        assert_eq!(failed.to_string(), "consumer: out of order");
+        let panicked = work::<2>(Mode::Rtt, 1, 1).unwrap_err();
+        assert!(panicked.to_string().ends_with(": it panicked"), "{panicked}");
+    }
+}

@@ -38,7 +38,8 @@ fn transports() -> Vec<&'static Transport> {
 fn main() -> ExitCode {
     shmq_harness::run(&Program {
         name: "shmq-rivals",
-        about: "Compares shmq with other queues, and with pipes and sockets, on this machine.",
+        about: "Compares shmq with other queues, and with pipes and sockets, on this machine: some \
+                two minutes, and 20 seconds more for each queue that stalls (--patience).",
         transports: transports(),
     })
 }
