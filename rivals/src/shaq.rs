@@ -1,7 +1,7 @@
 //! shaq: rings of values in shared memory, for one producer and one consumer, or for many.
 //!
-//! A message is written to a slot that was reserved, and read where it lies. Slots are published, and given
-//! back, in the order in which they were reserved: who is not running keeps all others waiting.
+//! In the ring for many, slots are published, and given back, in the order in which they were reserved: who
+//! is not running keeps all others waiting. A message is read where it lies.
 
 use std::fs::File;
 use std::io;
