@@ -35,6 +35,11 @@ pub(crate) struct Barrier {
     fd: OwnedFd,
 }
 
+// SAFETY: the page is mapped until drop, whichever thread drops it
+unsafe impl Send for Barrier {}
+// SAFETY: only its atomics are used
+unsafe impl Sync for Barrier {}
+
 impl Barrier {
     pub(crate) fn new() -> Result<Barrier> {
         let fd =
@@ -61,26 +66,32 @@ impl Barrier {
         unsafe { self.page.as_ref() }
     }
 
+    /// Worker: report ready.
+    pub(crate) fn arrive(&self) {
+        let ready = &self.page().ready.0;
+        // ordering: Release, the worker is set up; pairs with Acquire in `wait_ready`
+        ready.fetch_add(1, Ordering::Release);
+        let _ = futex::wake(ready, futex::Flags::empty(), 1);
+    }
+
     /// Worker: report ready, then sleep until the runner says go.
     pub(crate) fn arrive_and_wait(&self) {
-        let Page { ready, go, .. } = self.page();
-        // ordering: Release, the worker is set up; pairs with Acquire in `wait_ready`
-        ready.0.fetch_add(1, Ordering::Release);
-        let _ = futex::wake(&ready.0, futex::Flags::empty(), 1);
+        self.arrive();
+        let go = &self.page().go;
         // ordering: Acquire, pairs with Release in `go`
         while go.0.load(Ordering::Acquire) == 0 {
             let _ = futex::wait(&go.0, futex::Flags::empty(), 0, None);
         }
     }
 
-    /// Runner: true once `workers` have arrived, false after `patience`.
-    pub(crate) fn wait_ready(&self, workers: usize, patience: Duration) -> bool {
+    /// Runner: true once so many `seats` have arrived, false after `patience`.
+    pub(crate) fn wait_ready(&self, seats: usize, patience: Duration) -> bool {
         let ready = &self.page().ready.0;
         let timeout = timespec(patience);
         loop {
-            // ordering: Acquire, pairs with Release in `arrive_and_wait`
+            // ordering: Acquire, pairs with Release in `arrive`
             let arrived = ready.load(Ordering::Acquire);
-            if arrived as usize >= workers {
+            if arrived as usize >= seats {
                 return true;
             }
             let slept = futex::wait(ready, futex::Flags::empty(), arrived, Some(&timeout));

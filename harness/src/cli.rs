@@ -3,21 +3,25 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::{
+    Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, value_parser,
+};
 
+use crate::Program;
 use crate::plan::{Mode, Selection, Topology, parse_size};
-use crate::transport::Transport;
 
 /// Where the report goes unless told otherwise.
 const OUT_DEFAULT: &str = "target/shmq-report";
 
-/// Compares shmq with pipes and sockets, between real processes on this machine.
-///
-/// Without arguments: streaming throughput at 8, 64, 1024 and 16384 bytes for 1p1c, 1p2c,
-/// 2p1c, 2p2c and 4p4c (producers and consumers), and round trips at 64 bytes; about a minute.
-/// Every message is verified; a cell that fails is never printed as a number.
+/// What every comparison does.
+const ABOUT: &str = "\
+Without arguments: streaming throughput at 8, 64, 1024 and 16384 bytes for 1p1c, 1p2c, 2p1c, 2p2c and \
+4p4c (producers and consumers), and round trips at 64 bytes. Every message is verified; a cell that \
+fails is never printed as a number.";
+
 #[derive(Debug, Parser)]
-#[command(name = "shmq-harness", version, subcommand_negates_reqs = true)]
+#[command(version, subcommand_negates_reqs = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) hidden: Option<Hidden>,
@@ -33,7 +37,7 @@ pub(crate) enum Hidden {
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// A first impression in about 10 seconds: shorter trials, wider intervals
+    /// A first impression in some seconds: shorter trials, wider intervals
     #[arg(long)]
     pub(crate) quick: bool,
 
@@ -46,8 +50,9 @@ pub(crate) struct Run {
     pub(crate) json: Option<PathBuf>,
 
     /// Only these transports
+    // The names are those of the program's table: see `Cli::command_of`.
     #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
-    pub(crate) transport: Vec<Transport>,
+    pub(crate) transport: Vec<String>,
 
     /// Only these message sizes in bytes: multiples of 8 up to 67108864 (64 MiB)
     #[arg(long, value_name = "BYTES,..", value_delimiter = ',', value_parser = parse_size)]
@@ -70,6 +75,11 @@ pub(crate) struct Run {
     #[arg(long, value_name = "MS", allow_negative_numbers = true)]
     #[arg(value_parser = value_parser!(u64).range(1..=10_000))]
     pub(crate) slice_ms: Option<u64>,
+
+    /// How much longer a trial may take until its cell counts as failed, in seconds
+    #[arg(long, value_name = "S", allow_negative_numbers = true, default_value_t = 20)]
+    #[arg(value_parser = value_parser!(u64).range(1..=3600))]
+    pub(crate) patience: u64,
 
     /// Seed of the order of trials and of the intervals [default: from the clock]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
@@ -101,6 +111,25 @@ fn parse_seed(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("allowed: whole numbers from 0 to {}", u64::MAX))
 }
 
+impl Cli {
+    /// The arguments of this process; ends it if they are wrong.
+    pub(crate) fn of(program: &Program) -> Self {
+        let parsed = Self::from_arg_matches(&Self::command_of(program).get_matches());
+        parsed.unwrap_or_else(|error| error.exit())
+    }
+
+    fn command_of(program: &Program) -> Command {
+        let names = program.transports.iter();
+        let names = names.map(|transport| PossibleValue::new(transport.name).help(transport.help));
+        let names = PossibleValuesParser::new(names);
+        Self::command()
+            .name(program.name)
+            .about(program.about)
+            .long_about(format!("{}\n\n{ABOUT}", program.about))
+            .mut_arg("transport", |arg| arg.value_parser(names))
+    }
+}
+
 impl Run {
     pub(crate) fn selection(&self) -> Selection {
         Selection {
@@ -127,10 +156,12 @@ impl Run {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use super::{Cli, Program};
+    use crate::transport::BUILT_IN;
 
     #[test]
     fn the_command_line_is_consistent() {
-        super::Cli::command().debug_assert();
+        let transports = BUILT_IN.iter().collect();
+        Cli::command_of(&Program { name: "x", about: "y", transports }).debug_assert();
     }
 }

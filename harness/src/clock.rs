@@ -8,25 +8,42 @@ pub(crate) fn now_ns() -> u64 {
     read_ns(ClockId::Monotonic)
 }
 
-/// What this process has spent on all CPUs, in user and kernel mode.
-pub(crate) fn cpu_ns() -> u64 {
-    read_ns(ClockId::ProcessCPUTime)
+/// Whose use of the machine is counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Usage {
+    Process,
+    /// The calling one.
+    Thread,
+}
+
+impl Usage {
+    /// What it has spent on all CPUs, in user and kernel mode.
+    pub(crate) fn cpu_ns(self) -> u64 {
+        read_ns(match self {
+            Usage::Process => ClockId::ProcessCPUTime,
+            Usage::Thread => ClockId::ThreadCPUTime,
+        })
+    }
+
+    /// Its voluntary and involuntary context switches; of a process, its first thread's.
+    pub(crate) fn switches(self) -> (u64, u64) {
+        let status = std::fs::read_to_string(match self {
+            Usage::Process => "/proc/self/status",
+            Usage::Thread => "/proc/thread-self/status",
+        });
+        let status = status.unwrap_or_default();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+        };
+        (field("voluntary_ctxt_switches:"), field("nonvoluntary_ctxt_switches:"))
+    }
 }
 
 #[inline]
 fn read_ns(clock: ClockId) -> u64 {
     let time = clock_gettime(clock);
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
-}
-
-/// This process's voluntary and involuntary context switches.
-pub(crate) fn switches() -> (u64, u64) {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
-    };
-    (field("voluntary_ctxt_switches:"), field("nonvoluntary_ctxt_switches:"))
 }
 
 /// The median cost of reading the clock, part of every round trip measured.
@@ -54,6 +71,17 @@ mod tests {
         let before = now_ns();
         assert!((0.0..10_000.0).contains(&overhead_ns()));
         assert!(now_ns() > before);
-        assert!(cpu_ns() > 0);
+    }
+
+    #[test]
+    fn a_thread_is_a_part_of_its_process() {
+        let thread = || (Usage::Thread.cpu_ns(), Usage::Thread.switches());
+        let other = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            thread()
+        });
+        let (cpu_ns, (voluntary, _)) = other.join().unwrap();
+        assert!(0 < cpu_ns && cpu_ns <= Usage::Process.cpu_ns());
+        assert!(voluntary > 0, "it has slept");
     }
 }

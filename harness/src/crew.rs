@@ -1,5 +1,6 @@
 //! The worker processes of one trial: started, listened to, and never left behind.
 
+use std::any::Any;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt;
@@ -10,53 +11,68 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 
 use crate::error::{During, Error, Result};
-use crate::worker::{Report, Role, Spec};
+use crate::interrupt::Interrupt;
+use crate::worker::{Address, Answer, Report, Role, Seat, Spec};
 
 pub(crate) const SUBCOMMAND: &str = "__worker";
 
-/// Dropping a crew kills and reaps whoever is left.
-#[derive(Debug, Default)]
-pub(crate) struct Crew {
+/// Dropping a crew kills and reaps whoever is left, then removes what they have left behind.
+#[derive(Debug)]
+pub(crate) struct Crew<'a> {
     workers: Vec<Worker>,
+    seats: usize,
+    interrupt: &'a Interrupt,
+    guards: Vec<Box<dyn Any>>,
 }
 
 #[derive(Debug)]
 struct Worker {
-    role: Role,
+    name: String,
     child: Child,
     /// `None` once it has ended.
     stdout: Option<ChildStdout>,
     output: Vec<u8>,
 }
 
-impl Crew {
+impl<'a> Crew<'a> {
+    pub(crate) fn new(interrupt: &'a Interrupt) -> Self {
+        Self { workers: Vec::new(), seats: 0, interrupt, guards: Vec::new() }
+    }
+
+    /// To be dropped when all workers are gone.
+    pub(crate) fn keep(&mut self, guard: Option<Box<dyn Any>>) {
+        self.guards.extend(guard);
+    }
+
     /// Starts this very binary again; of our descriptors it inherits those in its spec.
     pub(crate) fn spawn(&mut self, spec: &Spec) -> Result<()> {
         let text = serde_json::to_string(spec).map_err(io::Error::from);
         let mut command = Command::new("/proc/self/exe");
         command.arg0("shmq-harness").args([SUBCOMMAND, &text.during("encoding a worker's spec")?]);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let inherited: Vec<RawFd> =
-            [Some(spec.barrier), spec.sender, spec.receiver].into_iter().flatten().collect();
+        let inherited = inherited(spec);
         let keep_open = move || inherited.iter().try_for_each(|&fd| clear_cloexec(fd));
         // SAFETY: between fork and exec the closure only calls fcntl
         unsafe { command.pre_exec(keep_open) };
         let mut child = command.spawn().during("starting a worker")?;
         let stdout = child.stdout.take();
-        self.workers.push(Worker { role: spec.role, child, stdout, output: Vec::new() });
+        self.workers.push(Worker { name: name(spec), child, stdout, output: Vec::new() });
+        self.seats += spec.seats.len();
         Ok(())
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.workers.len()
+    /// How many are to arrive at the barrier.
+    pub(crate) fn seats(&self) -> usize {
+        self.seats
     }
 
     /// An error if somebody ended before the work began.
     pub(crate) fn check_alive(&mut self) -> Result<()> {
+        self.interrupt.check()?;
         for worker in &mut self.workers {
             if worker.child.try_wait().during("waitpid")?.is_some() {
                 worker.read_to_end()?;
-                worker.report()?;
+                worker.reports()?;
                 return Err(worker.failed("ended before it was told to start"));
             }
         }
@@ -75,16 +91,28 @@ impl Crew {
         }
     }
 
-    /// Waits for every report. The first failure, or the deadline, ends the wait.
-    pub(crate) fn reports(mut self, deadline: Instant) -> Result<Vec<(Role, Report)>> {
+    /// Waits for every report; `None` if they are not all there by the `deadline`. The first failure
+    /// ends the wait.
+    pub(crate) fn reports(&mut self, deadline: Instant) -> Result<Option<Vec<(Role, Report)>>> {
         while self.workers.iter().any(|worker| worker.stdout.is_some()) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(Error::Hung);
+                return Ok(None);
             }
             self.listen(left)?;
         }
-        self.workers.iter_mut().map(|worker| Ok((worker.role, worker.report()?))).collect()
+        let mut reports = Vec::new();
+        for worker in &mut self.workers {
+            reports.extend(worker.reports()?);
+        }
+        Ok(Some(reports))
+    }
+
+    /// Who has not ended.
+    pub(crate) fn at_work(&self) -> String {
+        let workers = self.workers.iter().filter(|worker| worker.stdout.is_some());
+        let names: Vec<&str> = workers.map(|worker| worker.name.as_str()).collect();
+        names.join(", ")
     }
 
     fn listen(&mut self, patience: Duration) -> Result<()> {
@@ -95,23 +123,26 @@ impl Crew {
             .filter_map(|worker| worker.stdout.as_ref())
             .map(|stdout| PollFd::new(stdout, PollFlags::IN))
             .collect();
+        let interrupt = self.interrupt.fd();
+        events.push(PollFd::new(&interrupt, PollFlags::IN));
         let timeout = Timespec::try_from(patience).ok();
         match poll(&mut events, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error).during("poll"),
         }
+        self.interrupt.check()?;
         let ready: Vec<bool> = events.iter().map(|event| !event.revents().is_empty()).collect();
         for (worker, _) in talking.iter_mut().zip(ready).filter(|(_, ready)| *ready) {
             worker.read_some()?;
             if worker.stdout.is_none() {
-                worker.report()?;
+                worker.reports()?;
             }
         }
         Ok(())
     }
 }
 
-impl Drop for Crew {
+impl Drop for Crew<'_> {
     fn drop(&mut self) {
         for worker in &mut self.workers {
             let _ = worker.child.kill();
@@ -142,26 +173,38 @@ impl Worker {
         Ok(())
     }
 
-    fn report(&mut self) -> Result<Report> {
+    /// What it had to say; an error if it failed.
+    fn reports(&mut self) -> Result<Vec<(Role, Report)>> {
         let status = self.child.wait().during("waitpid")?;
-        let Ok(mut report) = serde_json::from_slice::<Report>(&self.output) else {
+        let Ok(answer) = serde_json::from_slice::<Answer>(&self.output) else {
             return Err(self.failed(&format!("ended without a report ({status})")));
         };
-        match report.error.take() {
+        match answer.error {
             Some(reason) => Err(self.failed(&reason)),
-            None => Ok(report),
+            None => Ok(answer.reports),
         }
     }
 
     fn failed(&self, reason: &str) -> Error {
-        let worker = match self.role {
-            Role::Producer(id) => format!("producer {id}"),
-            Role::Consumer => "consumer".into(),
-            Role::Ping => "ping".into(),
-            Role::Echo => "echo".into(),
-        };
-        Error::Worker { worker, reason: reason.into() }
+        Error::Worker { worker: self.name.clone(), reason: reason.into() }
     }
+}
+
+fn name(spec: &Spec) -> String {
+    match spec.seats.as_slice() {
+        [seat] => seat.role.to_string(),
+        _ => "one of the threads".into(),
+    }
+}
+
+fn inherited(spec: &Spec) -> Vec<RawFd> {
+    let addresses = |seat: &Seat| [seat.sender.clone(), seat.receiver.clone()];
+    let addresses = spec.seats.iter().flat_map(addresses).flatten();
+    let ends = addresses.filter_map(|address| match address {
+        Address::Fd(fd) => Some(fd),
+        Address::Name(_) => None,
+    });
+    std::iter::once(spec.barrier).chain(ends).collect()
 }
 
 fn clear_cloexec(fd: RawFd) -> io::Result<()> {

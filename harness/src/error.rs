@@ -3,42 +3,93 @@
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+/// Of the harness, unless another error is named.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// What ends a run, or fails a cell.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+#[non_exhaustive]
+pub enum Error {
     /// The request cannot be carried out; the text says what is allowed.
     #[error("{0}")]
     Usage(String),
+    /// The system refused.
     #[error("{call} failed: {source}")]
-    System { call: &'static str, source: io::Error },
+    System {
+        /// What was asked of it.
+        call: &'static str,
+        /// What it said.
+        source: io::Error,
+    },
+    /// A report has no place.
     #[error("cannot write {}: {source}", path.display())]
-    Write { path: PathBuf, source: io::Error },
+    Write {
+        /// Where it should be.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A report has no such form.
     #[error("cannot serialise the {format} report: {reason}")]
-    Serialise { format: &'static str, reason: String },
+    Serialise {
+        /// The form.
+        format: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A worker could not do its work.
     #[error("{worker}: {reason}")]
-    Worker { worker: String, reason: String },
-    #[error("not finished after {} s, its workers were killed", crate::trial::PATIENCE.as_secs())]
-    Hung,
+    Worker {
+        /// What it was.
+        worker: String,
+        /// What it said.
+        reason: String,
+    },
+    /// A trial that would never end, ended.
+    #[error("not finished {} s after it should be, its workers were killed (at work: {who})", patience.as_secs())]
+    Hung {
+        /// The time it was given, more than it should take.
+        patience: Duration,
+        /// Who had not ended.
+        who: String,
+    },
     /// Messages were lost, duplicated, reordered or torn.
     #[error("verification failed: {0}")]
-    Verification(#[from] crate::message::Fault),
+    Verification(String),
+    /// There is a report, and it says which.
     #[error("{0} of the cells failed, see above")]
     CellsFailed(usize),
+    /// By this signal.
+    #[error("interrupted: the workers are stopped, no report was written")]
+    Interrupted(i32),
 }
 
 impl Error {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Error::Usage(_) => ExitCode::from(2),
+            Error::Interrupted(signal) => {
+                u8::try_from(128 + signal).map_or(ExitCode::FAILURE, ExitCode::from)
+            }
             _ => ExitCode::FAILURE,
         }
     }
 }
 
+impl From<crate::message::Fault> for Error {
+    fn from(fault: crate::message::Fault) -> Self {
+        Error::Verification(fault.to_string())
+    }
+}
+
 /// Names the call that failed: `memfd_create(..).during("memfd_create")?`.
-pub(crate) trait During<T> {
+pub trait During<T> {
+    /// The same, as an error of the harness.
+    ///
+    /// # Errors
+    /// What there was before.
     fn during(self, call: &'static str) -> Result<T>;
 }
 

@@ -38,6 +38,12 @@ pub(crate) fn fill_end(message: &mut [u8]) {
     fill(message, END);
 }
 
+/// Is it the message that tells one consumer to stop? All others were sent before it.
+#[inline]
+pub fn is_end(message: &[u8]) -> bool {
+    message.first_chunk().is_some_and(|word0| u64::from_le_bytes(*word0) == END)
+}
+
 /// n * word 0 + STEP * (0 + 1 + .. + n-1)
 #[inline]
 fn expected_sum(bytes: usize, word0: u64) -> u64 {
@@ -187,7 +193,9 @@ mod tests {
                 sent.add(fill(&mut buffer, word0(3, sequence)));
                 assert_eq!(verifier.accept(&buffer), Ok(Arrival::Message));
             }
+            assert!(!is_end(&buffer));
             fill_end(&mut buffer);
+            assert!(is_end(&buffer));
             assert_eq!(verifier.accept(&buffer), Ok(Arrival::End));
             assert_eq!(conserved([&sent], [&verifier.tally()]), Ok(10));
         }

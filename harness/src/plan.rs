@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use clap::ValueEnum;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::message::WORD_BYTES;
 use crate::transport::Transport;
@@ -17,9 +17,9 @@ const RTT_SIZE: usize = 64;
 const RTT_TOPOLOGY: Topology = Topology { producers: 1, consumers: 1 };
 
 /// One number of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Cell {
-    pub(crate) transport: Transport,
+    pub(crate) transport: &'static Transport,
     pub(crate) topology: Topology,
     pub(crate) size: usize,
     pub(crate) mode: Mode,
@@ -28,16 +28,31 @@ pub(crate) struct Cell {
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Cell { transport, topology, size, mode } = self;
-        write!(f, "{} {} {topology} {size} B", mode.name(), transport.name())
+        write!(f, "{} {} {topology} {size} B", mode.name(), transport.name)
     }
 }
 
 /// All the cells that share everything but the transport: only these are compared.
-pub(crate) type Row = (Mode, Topology, usize);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Row {
+    /// One way, or there and back.
+    pub mode: Mode,
+    /// How many take part.
+    pub topology: Topology,
+    /// Of each message, in bytes.
+    pub size: usize,
+}
+
+impl Row {
+    pub(crate) fn cell(self, transport: &'static Transport) -> Cell {
+        let Row { mode, topology, size } = self;
+        Cell { transport, topology, size, mode }
+    }
+}
 
 impl Cell {
     pub(crate) fn row(&self) -> Row {
-        (self.mode, self.topology, self.size)
+        Row { mode: self.mode, topology: self.topology, size: self.size }
     }
 
     /// A round trip has a process on either side, as 1p1c has.
@@ -46,9 +61,12 @@ impl Cell {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum, Serialize)]
+/// What is measured.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Mode {
+pub enum Mode {
     /// one way, as fast as the transport takes it: ns per message
     Stream,
     /// there and back, one message at a time: ns per round trip
@@ -64,10 +82,20 @@ impl Mode {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
-pub(crate) struct Topology {
-    pub(crate) producers: u16,
-    pub(crate) consumers: u16,
+/// `NpMc`: how many producers and how many consumers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Topology {
+    /// At least one.
+    pub producers: u16,
+    /// At least one.
+    pub consumers: u16,
+}
+
+impl Topology {
+    /// More than one on one side.
+    pub fn is_shared(self) -> bool {
+        self.producers > 1 || self.consumers > 1
+    }
 }
 
 impl fmt::Display for Topology {
@@ -79,6 +107,12 @@ impl fmt::Display for Topology {
 impl Serialize for Topology {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Topology {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -120,6 +154,8 @@ pub(crate) struct Unavailable {
 
 #[derive(Debug)]
 pub(crate) struct Plan {
+    /// In the order of the report.
+    pub(crate) transports: Vec<&'static Transport>,
     pub(crate) cells: Vec<Cell>,
     pub(crate) unavailable: Vec<Unavailable>,
 }
@@ -127,7 +163,8 @@ pub(crate) struct Plan {
 /// What the user asked for; what was left out is everything.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Selection {
-    pub(crate) transports: Vec<Transport>,
+    /// Names of the table.
+    pub(crate) transports: Vec<String>,
     pub(crate) topologies: Vec<Topology>,
     pub(crate) sizes: Vec<usize>,
     pub(crate) modes: Vec<Mode>,
@@ -135,16 +172,20 @@ pub(crate) struct Selection {
 
 impl Plan {
     /// Cells in the order of the report: by mode, topology, size, transport.
-    pub(crate) fn new(selection: &Selection) -> Plan {
-        let mut plan = Plan { cells: Vec::new(), unavailable: Vec::new() };
-        let transports = or_default(&selection.transports, Transport::value_variants());
-        for (mode, topology, size) in rows(selection) {
-            for &transport in &transports {
-                if selection.transports.is_empty() && !transport.is_default(size) {
+    pub(crate) fn new(selection: &Selection, table: &[&'static Transport]) -> Plan {
+        let named = &selection.transports;
+        let chosen = table.iter().filter(|transport| {
+            named.is_empty() || named.iter().any(|name| *name == transport.name)
+        });
+        let transports = chosen.copied().collect();
+        let mut plan = Plan { transports, cells: Vec::new(), unavailable: Vec::new() };
+        for row in rows(selection) {
+            for &transport in &plan.transports {
+                if named.is_empty() && !(transport.is_default)(row.size) {
                     continue;
                 }
-                let cell = Cell { transport, topology, size, mode };
-                match transport.unavailable(mode, topology, size) {
+                let cell = row.cell(transport);
+                match (transport.unavailable)(&row) {
                     None => plan.cells.push(cell),
                     Some(why) => plan.unavailable.push(Unavailable { cell, why }),
                 }
@@ -162,13 +203,12 @@ fn rows(selection: &Selection) -> Vec<Row> {
     let mut rows = Vec::new();
     for mode in or_default(&selection.modes, Mode::value_variants()) {
         for &topology in &topologies {
-            match mode {
-                Mode::Stream => rows.extend(sizes.iter().map(|&size| (mode, topology, size))),
-                Mode::Rtt if topology == RTT_TOPOLOGY => {
-                    rows.extend(rtt_sizes.iter().map(|&size| (mode, topology, size)));
-                }
-                Mode::Rtt => {}
-            }
+            let sizes = match mode {
+                Mode::Stream => &sizes[..],
+                Mode::Rtt if topology == RTT_TOPOLOGY => &rtt_sizes,
+                Mode::Rtt => &[],
+            };
+            rows.extend(sizes.iter().map(|&size| Row { mode, topology, size }));
         }
     }
     rows
@@ -189,6 +229,15 @@ fn or_default<T: Copy + Ord>(chosen: &[T], default: &[T]) -> Vec<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::BUILT_IN;
+
+    fn plan(selection: &Selection) -> Plan {
+        Plan::new(selection, &BUILT_IN.iter().collect::<Vec<_>>())
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(ToString::to_string).collect()
+    }
 
     #[test]
     fn topologies_are_read_and_written_alike() {
@@ -211,34 +260,34 @@ mod tests {
 
     #[test]
     fn the_default_plan_has_every_cell_once_measured_or_explained() {
-        let plan = Plan::new(&Selection::default());
-        assert_eq!(plan.cells.len() + plan.unavailable.len(), 6 * 5 * 4 + 6 + 6);
-        assert_eq!(plan.unavailable.len(), 2 * 4 * 4 + 2 * 4);
-        assert_eq!(plan.cells.iter().filter(|cell| cell.mode == Mode::Rtt).count(), 7);
+        let default = plan(&Selection::default());
+        assert_eq!(default.cells.len() + default.unavailable.len(), 6 * 5 * 4 + 6 + 6);
+        assert_eq!(default.unavailable.len(), 2 * 4 * 4 + 2 * 4);
+        assert_eq!(default.cells.iter().filter(|cell| cell.mode == Mode::Rtt).count(), 7);
     }
 
     #[test]
     fn an_unbounded_queue_is_shown_once_and_the_others_when_asked_for() {
-        let plan = Plan::new(&Selection::default());
-        let ours = plan.cells.iter().filter(|cell| cell.transport.is_ours());
-        let more: Vec<_> = ours.filter(|cell| cell.transport != Transport::Shmq).collect();
+        let default = plan(&Selection::default());
+        let ours = default.cells.iter().filter(|cell| cell.transport.is_ours());
+        let more: Vec<_> = ours.filter(|cell| !cell.transport.is_reference()).collect();
         assert_eq!(more.len(), 5 + 1);
-        let one = |cell: &&Cell| cell.transport == Transport::ShmqUnbounded && cell.size == 64;
+        let one = |cell: &&Cell| cell.transport.name == "shmq-unbounded" && cell.size == 64;
         assert!(more.iter().all(one));
-        let transports = vec![Transport::ShmqUnbounded, Transport::ShmqRef, Transport::ShmqLoan];
-        let plan = Plan::new(&Selection { transports, ..Selection::default() });
-        assert_eq!(plan.cells.len(), 3 * 5 * 4 - 2 * 5 + 3);
+        let transports = names(&["shmq-unbounded", "shmq-ref", "shmq-loan"]);
+        let asked = plan(&Selection { transports, ..Selection::default() });
+        assert_eq!(asked.cells.len(), 3 * 5 * 4 - 2 * 5 + 3);
     }
 
     #[test]
     fn a_selection_narrows_and_repetitions_do_not_count() {
         let selection = Selection {
-            transports: vec![Transport::Tcp, Transport::Pipe, Transport::Tcp],
+            transports: names(&["tcp", "pipe", "tcp"]),
             topologies: vec!["1p1c".parse().unwrap()],
             sizes: vec![1024, 1024],
             modes: vec![],
         };
-        let cells: Vec<String> = Plan::new(&selection).cells.iter().map(Cell::to_string).collect();
+        let cells: Vec<String> = plan(&selection).cells.iter().map(Cell::to_string).collect();
         let expected = ["stream pipe 1p1c 1024 B", "stream tcp 1p1c 1024 B"];
         assert_eq!(cells[..2], expected);
         assert_eq!(cells[2..], ["rtt pipe 1p1c 1024 B", "rtt tcp 1p1c 1024 B"]);

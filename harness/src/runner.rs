@@ -9,6 +9,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 
+use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
 use crate::plan::{Cell, Row};
 use crate::progress::Progress;
 use crate::trial::{self, Outcome};
@@ -24,6 +26,9 @@ pub(crate) struct Schedule {
     pub(crate) seed: u64,
     /// How long the producers of one trial produce.
     pub(crate) slice: Duration,
+    /// A trial that takes this much longer never ends.
+    pub(crate) patience: Duration,
+    /// Where to pin the workers; empty leaves them free.
     pub(crate) cpus: Vec<usize>,
 }
 
@@ -34,7 +39,13 @@ pub(crate) struct Record {
     pub(crate) result: Result<Vec<Outcome>, String>,
 }
 
-pub(crate) fn run(cells: &[Cell], schedule: &Schedule, progress: &Progress) -> Vec<Record> {
+/// Only an interrupt is an error: it fails no cell, but ends the run.
+pub(crate) fn run(
+    cells: &[Cell],
+    schedule: &Schedule,
+    interrupt: &Interrupt,
+    progress: &Progress,
+) -> Result<Vec<Record>> {
     let mut random = StdRng::seed_from_u64(schedule.seed);
     let mut records: Vec<Record> =
         cells.iter().map(|&cell| Record { cell, result: Ok(Vec::new()) }).collect();
@@ -43,15 +54,16 @@ pub(crate) fn run(cells: &[Cell], schedule: &Schedule, progress: &Progress) -> V
             let Record { cell, result } = &mut records[index];
             progress.trial(round, cell);
             let Ok(outcomes) = result else { continue };
-            match trial::run(cell, schedule.slice, &schedule.cpus) {
+            match trial::run(cell, schedule, interrupt) {
                 Ok(outcome) => outcomes.push(outcome),
+                Err(error @ Error::Interrupted(_)) => return Err(error),
                 Err(error) => *result = Err(format!("round {round}: {error}")),
             }
         }
         progress.round(round);
     }
     progress.finish();
-    records
+    Ok(records)
 }
 
 /// As long as the budget allows, shared equally.
@@ -81,10 +93,15 @@ fn shuffled(cells: &[Cell], random: &mut StdRng) -> Vec<usize> {
 mod tests {
     use super::*;
     use crate::plan::{Plan, Selection};
+    use crate::transport::BUILT_IN;
+
+    fn default_cells() -> Vec<Cell> {
+        Plan::new(&Selection::default(), &BUILT_IN.iter().collect::<Vec<_>>()).cells
+    }
 
     #[test]
     fn every_cell_once_per_round_and_rows_together() {
-        let cells = Plan::new(&Selection::default()).cells;
+        let cells = default_cells();
         let order = shuffled(&cells, &mut StdRng::seed_from_u64(1));
         let mut sorted = order.clone();
         sorted.sort_unstable();
@@ -96,7 +113,7 @@ mod tests {
 
     #[test]
     fn the_seed_decides_the_order() {
-        let cells = Plan::new(&Selection::default()).cells;
+        let cells = default_cells();
         let order = |seed| shuffled(&cells, &mut StdRng::seed_from_u64(seed));
         assert_eq!(order(7), order(7));
         assert_ne!(order(7), order(8));

@@ -1,6 +1,6 @@
 //! One cell, once: start the workers, let them run, verify what they did.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, getpid};
@@ -8,13 +8,14 @@ use rustix::process::{Pid, getpid};
 use crate::barrier::Barrier;
 use crate::crew::Crew;
 use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
 use crate::message::{Fault, Tally, conserved};
 use crate::plan::{Cell, Mode};
+use crate::runner::Schedule;
 use crate::stats;
-use crate::worker::{Report, Role, Spec};
+use crate::transport::{Channel, End};
+use crate::worker::{Address, Report, Role, Seat, Spec};
 
-/// A trial takes a fraction of a second; one that takes this long never ends.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How often a worker that died before the start is looked for.
 const READY_CHECK: Duration = Duration::from_millis(50);
 
@@ -32,59 +33,92 @@ pub(crate) struct Outcome {
     pub(crate) trips: Vec<(u64, u64)>,
 }
 
-/// `cpus`: where to pin the workers, round robin, producers first; empty leaves them free.
-pub(crate) fn run(cell: &Cell, slice: Duration, cpus: &[usize]) -> Result<Outcome> {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) fn run(cell: &Cell, schedule: &Schedule, interrupt: &Interrupt) -> Result<Outcome> {
+    let patience = schedule.patience;
+    let deadline = Instant::now() + schedule.slice + patience;
     let barrier = Barrier::new()?;
-    let mut crew = Crew::default();
-    start(cell, cpus, &barrier, &mut crew)?;
-    while !barrier.wait_ready(crew.len(), READY_CHECK) {
+    let mut crew = Crew::new(interrupt);
+    start(cell, &schedule.cpus, &barrier, &mut crew)?;
+    let hung = |crew: &Crew<'_>| Error::Hung { patience, who: crew.at_work() };
+    while !barrier.wait_ready(crew.seats(), READY_CHECK) {
         crew.check_alive()?;
         if Instant::now() >= deadline {
-            return Err(Error::Hung);
+            return Err(hung(&crew));
         }
     }
     barrier.go();
-    crew.watch(slice)?;
+    crew.watch(schedule.slice)?;
     barrier.stop();
-    let reports = crew.reports(deadline)?;
+    let reports = crew.reports(deadline)?.ok_or_else(|| hung(&crew))?;
     verify(cell.mode, &reports)
 }
 
-/// The runner's own copies of the endpoints are closed when this returns.
-fn start(cell: &Cell, cpus: &[usize], barrier: &Barrier, crew: &mut Crew) -> Result<()> {
-    let spec = |place: usize, role, sender: Option<RawFd>, receiver: Option<RawFd>| Spec {
-        role,
-        transport: cell.transport,
-        producers: cell.topology.producers,
-        consumers: cell.topology.consumers,
-        size: cell.size,
-        cpu: (!cpus.is_empty()).then(|| cpus[place % cpus.len()]),
-        parent: Pid::as_raw(Some(getpid())),
-        barrier: barrier.fd().as_raw_fd(),
-        sender,
-        receiver,
-    };
-    match cell.mode {
-        Mode::Stream => {
-            let channel = cell.transport.open(cell.size)?;
-            let (sender, receiver) = (channel.sender.as_raw_fd(), channel.receiver.as_raw_fd());
-            for id in 0..cell.topology.producers {
-                crew.spawn(&spec(crew.len(), Role::Producer(id), Some(sender), None))?;
-            }
-            for _ in 0..cell.topology.consumers {
-                crew.spawn(&spec(crew.len(), Role::Consumer, None, Some(receiver)))?;
-            }
-        }
-        Mode::Rtt => {
-            let duplex = cell.transport.open_duplex(cell.size)?;
-            for (role, side) in [(Role::Ping, &duplex.ping), (Role::Echo, &duplex.echo)] {
-                let (sender, receiver) = (side.sender.as_raw_fd(), side.receiver.as_raw_fd());
-                crew.spawn(&spec(crew.len(), role, Some(sender), Some(receiver)))?;
-            }
-        }
+/// The runner's own copies of the endpoints are closed when this returns. `cpus`: where to pin
+/// whom, round robin, producers first; empty leaves them free.
+fn start(cell: &Cell, cpus: &[usize], barrier: &Barrier, crew: &mut Crew<'_>) -> Result<()> {
+    let channels = Channels::open(cell, crew)?;
+    let mut seats = Vec::new();
+    for (place, role) in Role::all(&cell.row()).into_iter().enumerate() {
+        let cpu = (!cpus.is_empty()).then(|| cpus[place % cpus.len()]);
+        let (sender, receiver) = channels.addresses(role);
+        seats.push(Seat { role, cpu, sender, receiver });
+    }
+    let together = if cell.transport.one_process { seats.len() } else { 1 };
+    for seats in seats.chunks(together) {
+        crew.spawn(&Spec {
+            transport: cell.transport.name.into(),
+            row: cell.row(),
+            parent: Pid::as_raw(Some(getpid())),
+            barrier: barrier.fd().as_raw_fd(),
+            seats: seats.to_vec(),
+        })?;
     }
     Ok(())
+}
+
+/// What the runner opens for a trial; nothing for threads, which do it themselves.
+#[derive(Debug)]
+struct Channels {
+    there: Option<Channel>,
+    /// For round trips.
+    back: Option<Channel>,
+}
+
+impl Channels {
+    fn open(cell: &Cell, crew: &mut Crew<'_>) -> Result<Self> {
+        if cell.transport.one_process {
+            return Ok(Self { there: None, back: None });
+        }
+        let mut open = || -> Result<Channel> {
+            let mut channel = (cell.transport.open)(&cell.row())?;
+            crew.keep(channel.guard.take());
+            Ok(channel)
+        };
+        let there = open()?;
+        let back = match cell.mode {
+            Mode::Stream => None,
+            Mode::Rtt if cell.transport.two_way => Some(there.reversed()?),
+            Mode::Rtt => Some(open()?),
+        };
+        Ok(Self { there: Some(there), back })
+    }
+
+    /// Where somebody sends to and receives from.
+    fn addresses(&self, role: Role) -> (Option<Address>, Option<Address>) {
+        let (there, back) = (self.there.as_ref(), self.back.as_ref());
+        let (to, from) = match role {
+            Role::Producer(_) => (there, None),
+            Role::Consumer => (None, there),
+            Role::Ping => (there, back),
+            Role::Echo => (back, there),
+        };
+        let address = |end: &End| match end {
+            End::Fd(fd) => Address::Fd(fd.as_raw_fd()),
+            End::Name(name) => Address::Name(name.clone()),
+        };
+        let sender = to.map(|channel| address(&channel.sender));
+        (sender, from.map(|channel| address(&channel.receiver)))
+    }
 }
 
 /// No number without proof: counts and checksums of both sides must agree.

@@ -14,7 +14,7 @@ fn run(arguments: &[&str]) -> (i32, String, String) {
 
 #[test]
 fn bad_values_are_refused_and_the_allowed_ones_named() {
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 15] = [
         (&["--transport", "smoke"], "unix-seqpacket"),
         (&["--transport", ""], "pipe-1m"),
         (&["--size", "12"], "multiples of 8 from 8 to 67108864"),
@@ -26,6 +26,7 @@ fn bad_values_are_refused_and_the_allowed_ones_named() {
         (&["--mode", "latency"], "stream, rtt"),
         (&["--rounds", "-1"], "1..=1000"),
         (&["--slice-ms", "0"], "1..=10000"),
+        (&["--patience", "0"], "1..=3600"),
         (&["--seed", "-1"], "0 to 18446744073709551615"),
         (&["--pin", "left"], "auto, none"),
         (&["--fast"], "--fast"),
@@ -73,7 +74,9 @@ fn list_follows_the_selection() {
 fn help_and_version_are_answered() {
     let (code, stdout, _) = run(&["--help"]);
     assert_eq!(code, 0);
-    for flag in ["--quick", "--out", "--transport", "--json", "--pin", "--list", "pipe-1m"] {
+    for flag in
+        ["--quick", "--out", "--transport", "--json", "--pin", "--list", "--patience", "pipe-1m"]
+    {
         assert!(stdout.contains(flag), "{flag} is missing in\n{stdout}");
     }
     assert!(!stdout.contains("__worker") && !stdout.contains("allow-debug"));

@@ -3,6 +3,7 @@
 #[allow(dead_code, reason = "every test file uses its own part")]
 mod common;
 
+use std::fs;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -17,11 +18,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A harness in the middle of a long trial with four workers.
 fn busy_harness() -> (Child, Vec<u32>) {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interrupt");
+    harness_with(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("interrupt"), &["--slice-ms=10000"])
+}
+
+fn harness_with(folder: &Path, arguments: &[&str]) -> (Child, Vec<u32>) {
     let child = Command::new(env!("CARGO_BIN_EXE_shmq-harness"))
         .args(["--allow-debug", "--transport=pipe", "--topology=2p2c", "--size=8"])
-        .args(["--rounds=1", "--slice-ms=10000", "--out"])
+        .args(["--rounds=1", "--out"])
         .arg(folder)
+        .args(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -87,9 +92,9 @@ fn a_worker_that_is_killed_fails_its_cell_and_nothing_hangs() {
 }
 
 #[test]
-#[ignore = "takes the 20 s of the watchdog"]
 fn a_worker_that_stands_still_fails_its_cell_and_nothing_hangs() {
-    let (mut child, workers) = busy_harness();
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, workers) = harness_with(folder.path(), &["--slice-ms=1000", "--patience=1"]);
     let victim = Pid::from_raw(workers[3].try_into().unwrap()).unwrap();
     kill_process(victim, Signal::STOP).unwrap();
     let mut code = None;
@@ -99,4 +104,8 @@ fn a_worker_that_stands_still_fails_its_cell_and_nothing_hangs() {
     });
     assert_eq!(code, Some(Some(1)));
     assert_gone(&workers);
+    let report = fs::read_to_string(folder.path().join("report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let why = report["failed"][0]["why"].as_str().unwrap();
+    assert!(why.contains("not finished 1 s after") && why.contains("at work: "), "{why}");
 }

@@ -96,6 +96,41 @@ fn our_other_queues_are_verified_when_asked_for() {
 }
 
 #[test]
+fn queues_for_one_are_verified_when_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = "--transport=shmq,shmq-spsc,shmq-spmc,shmq-mpsc";
+    let report = measure(folder.path(), &[ours, "--topology=1p1c,1p3c,3p1c", "--size=8,70000"]);
+    assert_eq!(cells(&report, "stream").len(), (4 + 2 + 2) * 2);
+    assert_eq!(cells(&report, "rtt").len(), 4 * 2);
+    report["cells"].as_array().unwrap().iter().for_each(check);
+}
+
+#[test]
+fn batches_are_verified_and_every_consumer_sees_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let topologies = "--topology=1p1c,1p4c,4p1c,3p3c";
+    let ours = "--transport=shmq,shmq-batch";
+    let report = measure(folder.path(), &[ours, topologies, "--size=8,16384"]);
+    assert_eq!(cells(&report, "stream").len(), 2 * 4 * 2);
+    report["cells"].as_array().unwrap().iter().for_each(check);
+}
+
+#[test]
+fn copying_alone_is_verified_and_labelled() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["--transport=shmq,bare-memcpy", "--topology=1p1c", "--size=8,1024"];
+    let report = measure(folder.path(), &arguments);
+    let cells = cells(&report, "stream");
+    assert_eq!(cells.len(), 2 * 2);
+    for cell in cells {
+        check(cell);
+        let copies = cell["transport"] == "bare-memcpy";
+        assert_eq!(cell["one_process"].as_bool(), copies.then_some(true));
+    }
+    assert_eq!(report["unavailable"].as_array().unwrap().len(), 2);
+}
+
+#[test]
 fn the_environment_is_recorded() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["--transport=pipe", "--topology=1p1c", "--size=8", "--mode=stream"];

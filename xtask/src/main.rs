@@ -9,6 +9,7 @@ mod loom;
 mod model;
 mod mutants;
 mod refused;
+mod rivals;
 mod soak;
 mod table;
 mod test;
@@ -44,6 +45,8 @@ enum Task {
     Fuzz(fuzz::Args),
     /// Kills and stops processes at a queue for some minutes, and checks all they did.
     Soak(soak::Args),
+    /// Compares with other queues.
+    Rivals(rivals::Args),
     /// Measures single operations with criterion.
     Bench(bench::Args),
     /// Runs a command to which membarrier is refused: queues fall back to full fences.
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Task::Explore(args) => explore::run(&workspace, args),
         Task::Fuzz(args) => fuzz::run(&workspace, args),
         Task::Soak(args) => soak::run(&workspace, args),
+        Task::Rivals(args) => rivals::run(&workspace, args),
         Task::Bench(args) => bench::run(&workspace, args),
         Task::WithoutMembarrier(args) => refused::run(&workspace, args),
     });

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::leftovers::Before;
 use crate::table::Table;
 use crate::workspace::Workspace;
-use crate::{bench, explore, fuzz, model, refused};
+use crate::{bench, explore, fuzz, model, refused, rivals};
 
 /// How long each fuzz target runs.
 const FUZZ_SECONDS: u64 = 20;
@@ -36,12 +36,14 @@ pub(crate) fn run(workspace: &Workspace, _: &Args) -> Result<()> {
         let packages = ["-p", "shmq-engine", "-p", "shmq", "-p", "shmq-harness", "-p", "shmq-soak"];
         workspace.cargo(["test", "--release", "--all-features"]).args(packages)
     };
+    let others = || rivals::tests(workspace);
     let all_models = model::Args::default();
     let fuzz = format!("cargo xtask fuzz --seconds {FUZZ_SECONDS}");
     follow(&[
         Step::new("debug tests", debug().shown(), || debug().run()),
         Step::new("without membarrier", refused().shown(), || refused().run()),
         Step::new("release tests", release().shown(), || release().run()),
+        Step::new("rivals", others().shown(), || others().run()),
         Step::new("models", "cargo xtask model", || model::run(workspace, &all_models)),
         Step::new("explorer", "cargo xtask explore --quick", || explore::quick(workspace)),
         Step::new("fuzz", &fuzz, || fuzz::all(workspace, FUZZ_SECONDS)),

@@ -38,6 +38,9 @@ pub(crate) struct CellReport {
     pub(crate) oversubscribed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     capacity: Option<usize>,
+    /// The workers were threads, or one thread.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    one_process: bool,
 }
 
 impl CellReport {
@@ -79,7 +82,8 @@ impl CellReport {
                 / messages,
             cpus: env.cpus_pinned.iter().copied().cycle().zip(places).map(|(cpu, _)| cpu).collect(),
             oversubscribed: cell.processes() > env.cores_allowed,
-            capacity: cell.transport.capacity(cell.size),
+            capacity: (cell.transport.capacity)(cell.size),
+            one_process: cell.transport.one_process,
         })
     }
 }

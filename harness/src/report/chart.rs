@@ -10,7 +10,7 @@ use crate::plan::{Cell, Mode, Topology};
 use crate::transport::Transport;
 
 const WIDTH: f64 = 760.0;
-const LEFT: f64 = 130.0;
+const LEFT: f64 = 140.0;
 const RIGHT: f64 = 620.0;
 const TOP: f64 = 40.0;
 const LINE: f64 = 20.0;
@@ -49,9 +49,9 @@ pub(crate) fn chart(report: &Report, mode: Mode, topology: Topology, title: &str
     )
 }
 
-fn row(body: &mut String, axis: &Axis, y: f64, transport: Transport, entry: &Entry<'_>) {
+fn row(body: &mut String, axis: &Axis, y: f64, transport: &Transport, entry: &Entry<'_>) {
     let class = if transport.is_ours() { "ours" } else { "theirs" };
-    let name = transport.name();
+    let name = transport.name;
     let _ = write!(body, "<g class=\"{class}\"><text x=\"12\" y=\"{y:.0}\">{name}</text>");
     let middle = y - 4.0;
     match entry {
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn decades_are_evenly_spaced() {
         let axis = Axis { first: 1, last: 3 };
-        assert_eq!([10.0, 100.0, 1000.0].map(|ns| axis.x(ns)), [130.0, 375.0, 620.0]);
+        assert_eq!([10.0, 100.0, 1000.0].map(|ns| axis.x(ns)), [140.0, 380.0, 620.0]);
         assert_eq!(axis.x(1e9), RIGHT);
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::table::{ratio, reasons, title, without_number};
+use super::table::{one_process, ratio, reasons, title, without_number};
 use super::units::duration;
 use super::{Entry, Exporter, Report, chart};
 use crate::error::Result;
@@ -52,6 +52,9 @@ fn head(page: &mut String, report: &Report) {
         env.rounds,
         escape(&env.command),
     );
+    if let Some(note) = one_process(report) {
+        let _ = writeln!(page, "<p>{}</p>", escape(&note));
+    }
 }
 
 fn warnings(page: &mut String, report: &Report) {
@@ -91,7 +94,7 @@ fn table(page: &mut String, report: &Report, mode: Mode, topology: Topology) {
             if matches!(entry, Entry::Absent) {
                 continue;
             }
-            let _ = write!(page, "<tr><td>{size} B</td><td>{}</td>", transport.name());
+            let _ = write!(page, "<tr><td>{size} B</td><td>{}</td>", transport.name);
             for text in numbers(&entry) {
                 let _ = write!(page, "<td>{}</td>", escape(&text));
             }

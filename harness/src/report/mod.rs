@@ -18,7 +18,7 @@ pub(crate) use cell::CellReport;
 
 use crate::env::Environment;
 use crate::error::{Error, Result};
-use crate::plan::{Cell, Mode, Row, Topology, Unavailable};
+use crate::plan::{Cell, Mode, Plan, Row, Topology, Unavailable};
 use crate::runner::{Record, Schedule};
 use crate::transport::Transport;
 use crate::warnings::{Signs, Warning, warnings};
@@ -66,6 +66,9 @@ fn text(exporter: &dyn Exporter, report: &Report) -> Result<String> {
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
+    /// In order.
+    #[serde(skip)]
+    transports: Vec<&'static Transport>,
     schema: u32,
     pub(crate) env: Environment,
     pub(crate) cells: Vec<CellReport>,
@@ -96,7 +99,7 @@ impl Report {
         env: Environment,
         schedule: &Schedule,
         records: Vec<Record>,
-        unavailable: Vec<Unavailable>,
+        plan: Plan,
     ) -> Report {
         let reference = reference_times(&records);
         let (mut cells, mut failed) = (Vec::new(), Vec::new());
@@ -105,7 +108,7 @@ impl Report {
             let evaluated = result.and_then(|outcomes| {
                 let ours = reference
                     .get(&cell.row())
-                    .filter(|_| cell.transport != Transport::Shmq)
+                    .filter(|_| !cell.transport.is_reference())
                     .map(Vec::as_slice);
                 CellReport::of(cell, &outcomes, ours, &env, seed).ok_or("no rounds were run".into())
             });
@@ -115,7 +118,8 @@ impl Report {
             }
         }
         let warnings = warnings(&env, &signs(&cells));
-        Report { schema: SCHEMA, env, cells, unavailable, failed, warnings }
+        let Plan { transports, unavailable, .. } = plan;
+        Report { transports, schema: SCHEMA, env, cells, unavailable, failed, warnings }
     }
 
     fn all_cells(&self) -> Vec<Cell> {
@@ -135,8 +139,17 @@ impl Report {
         sorted(group.map(|cell| cell.size))
     }
 
-    pub(crate) fn transports(&self) -> Vec<Transport> {
-        sorted(self.all_cells().iter().map(|cell| cell.transport))
+    /// Those that have cells.
+    pub(crate) fn transports(&self) -> Vec<&'static Transport> {
+        let cells = self.all_cells();
+        let has_cells = |of: &&Transport| cells.iter().any(|cell| cell.transport == *of);
+        self.transports.iter().copied().filter(has_cells).collect()
+    }
+
+    /// Those that are threads of one process, or a thread alone.
+    pub(crate) fn in_one_process(&self) -> Vec<&'static str> {
+        let transports = self.transports().into_iter();
+        transports.filter(|transport| transport.one_process).map(|of| of.name).collect()
     }
 
     pub(crate) fn entry(&self, wanted: Cell) -> Entry<'_> {
@@ -160,7 +173,7 @@ fn sorted<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
 
 /// Per row, shmq's time in each round.
 fn reference_times(records: &[Record]) -> HashMap<Row, Vec<f64>> {
-    let ours = records.iter().filter(|record| record.cell.transport == Transport::Shmq);
+    let ours = records.iter().filter(|record| record.cell.transport.is_reference());
     ours.filter_map(|record| {
         let outcomes = record.result.as_ref().ok()?;
         Some((record.cell.row(), outcomes.iter().map(|outcome| outcome.time_ns).collect()))
@@ -189,7 +202,8 @@ fn as_texts<S: Serializer>(warnings: &[Warning], serializer: S) -> Result<S::Ok,
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::plan::{Plan, Selection};
+    use crate::plan::Selection;
+    use crate::transport::BUILT_IN;
     use crate::trial::Outcome;
     use std::sync::OnceLock;
     use std::time::Duration;
@@ -201,9 +215,11 @@ pub(crate) mod tests {
     }
 
     fn evaluate_example() -> Report {
-        let plan = Plan::new(&Selection::default());
+        let table: Vec<&'static Transport> = BUILT_IN.iter().collect();
+        let plan = Plan::new(&Selection::default(), &table);
         let record = |cell: Cell| {
-            let factor = 1.0 + f64::from(cell.transport as u8);
+            let place = table.iter().position(|&transport| transport == cell.transport).unwrap();
+            let factor = 1.0 + place as f64;
             let outcome = |round: f64| Outcome {
                 time_ns: 10.0 * round * factor,
                 messages: 1000,
@@ -212,33 +228,30 @@ pub(crate) mod tests {
                 involuntary_switches: 1,
                 trips: vec![(100, 999), (5000, 1)],
             };
-            let failed = cell.transport == Transport::Tcp && cell.size == 8;
+            let failed = cell.transport.name == "tcp" && cell.size == 8;
             let outcomes = [1.0, 2.0, 3.0].map(outcome).to_vec();
             Record { cell, result: if failed { Err("lost".into()) } else { Ok(outcomes) } }
         };
-        let cpus = vec![0, 1];
-        let schedule = Schedule { rounds: 3, seed: 1, slice: Duration::from_millis(1), cpus };
+        let (slice, patience) = (Duration::from_millis(1), Duration::from_secs(1));
+        let schedule = Schedule { rounds: 3, seed: 1, slice, patience, cpus: vec![0, 1] };
         let mut env = Environment::before(&schedule);
         env.command = "shmq-harness --out <b>&\"here\"".into();
         env.after();
         let records = plan.cells.iter().map(|&cell| record(cell)).collect();
-        Report::new(env, &schedule, records, plan.unavailable)
+        Report::new(env, &schedule, records, plan)
     }
 
     #[test]
     fn ratios_come_from_within_the_rounds() {
         let report = example();
-        let pipe = report.cells.iter().find(|cell| cell.cell.transport == Transport::Pipe).unwrap();
+        let pipe = report.cells.iter().find(|cell| cell.cell.transport.name == "pipe").unwrap();
         let ratio = pipe.ratio.unwrap();
         // the times differ threefold between rounds, the ratio does not
         assert_eq!((ratio.low, ratio.median, ratio.high), (5.0, 5.0, 5.0));
         assert_eq!((pipe.time.low, pipe.time.high), (50.0, 150.0));
-        assert!(
-            report
-                .cells
-                .iter()
-                .all(|cell| { cell.ratio.is_some() == (cell.cell.transport != Transport::Shmq) })
-        );
+        let compared =
+            |cell: &CellReport| cell.ratio.is_some() != cell.cell.transport.is_reference();
+        assert!(report.cells.iter().all(compared));
     }
 
     #[test]

@@ -9,7 +9,6 @@ use super::units::{digits, duration};
 use super::{CellReport, Entry, Exporter, Report};
 use crate::error::Result;
 use crate::plan::{Cell, Mode, Topology};
-use crate::transport::Transport;
 
 #[derive(Debug)]
 pub(crate) struct Table;
@@ -67,7 +66,7 @@ fn stream_table(report: &Report, topology: Topology) -> comfy_table::Table {
             Entry::Measured(cell) => format!("{}\n{}", time(cell), ratio(cell)),
             other => without_number(&other).into(),
         });
-        table.add_row(std::iter::once(transport.name().to_owned()).chain(entries));
+        table.add_row(std::iter::once(transport.name.to_owned()).chain(entries));
     }
     align(&mut table);
     table
@@ -90,7 +89,7 @@ fn rtt_table(report: &Report, topology: Topology) -> comfy_table::Table {
     for size in report.sizes(mode, topology) {
         for transport in report.transports() {
             let entry = report.entry(Cell { transport, topology, size, mode });
-            let mut row = vec![transport.name().to_owned(), format!("{size} B")];
+            let mut row = vec![transport.name.to_owned(), format!("{size} B")];
             match entry {
                 Entry::Measured(cell) => {
                     let trips = cell.percentiles;
@@ -136,7 +135,7 @@ pub(crate) fn ratio(cell: &CellReport) -> String {
             let [median, low, high] = [ratio.median, ratio.low, ratio.high].map(digits);
             format!("{median}× [{low}, {high}]")
         }
-        None if cell.cell.transport == Transport::Shmq => "1×".into(),
+        None if cell.cell.transport.is_reference() => "1×".into(),
         None => String::new(),
     }
 }
@@ -158,6 +157,9 @@ fn footnotes(text: &mut String, report: &Report) {
          Seed {}, {:.0} s.\nCommand: {}",
         env.rounds, env.slice_ms, env.seed, env.duration_s, env.command
     );
+    if let Some(note) = one_process(report) {
+        let _ = writeln!(text, "{note}");
+    }
     for (why, whose) in reasons(report) {
         let _ = writeln!(text, "N/A: {whose}: {why}");
     }
@@ -166,11 +168,18 @@ fn footnotes(text: &mut String, report: &Report) {
     }
 }
 
+/// Which of the transports are not between processes.
+pub(crate) fn one_process(report: &Report) -> Option<String> {
+    let names = report.in_one_process();
+    (!names.is_empty())
+        .then(|| format!("In one process, without shared memory: {}.", names.join(", ")))
+}
+
 /// Why cells are N/A, each reason once, with the transports it applies to.
 pub(crate) fn reasons(report: &Report) -> Vec<(String, String)> {
     let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
     for unavailable in &report.unavailable {
-        let name = unavailable.cell.transport.name();
+        let name = unavailable.cell.transport.name;
         match reasons.iter_mut().find(|(why, _)| *why == unavailable.why) {
             Some((_, names)) if names.contains(&name) => {}
             Some((_, names)) => names.push(name),

@@ -3,7 +3,6 @@
 //! whether the last one was taken. What a round trip of a queue can be measured against.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -11,14 +10,34 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::thread::futex;
 
-use super::{Channel, Link, Receiver, Sender};
+use super::{Channel, End, Group, Link, Receiver, Sender, Transport};
 use crate::error::{During, Result};
 use crate::message::WORD_BYTES;
-use crate::plan::Mode;
+use crate::plan::{Mode, Row};
+use crate::worker::run_process;
 
 const PAGE_BYTES: usize = 4096;
 const WORDS: usize = 6;
-pub(crate) const SIZE_MAX: usize = WORDS * WORD_BYTES;
+const SIZE_MAX: usize = WORDS * WORD_BYTES;
+
+pub(super) const LINE: Transport = Transport {
+    group: Group::Bare,
+    is_default: |_| false,
+    unavailable,
+    ..Transport::new(
+        "bare-line",
+        "no queue: a cache line that two processes write in turns",
+        open,
+        run_process::<BareLink<false>>,
+    )
+};
+
+pub(super) const FUTEX: Transport = Transport {
+    name: "bare-futex",
+    help: "no queue: the same, each asleep until the other wakes it",
+    work: run_process::<BareLink<true>>,
+    ..LINE
+};
 
 /// One direction: what is passed on lies in the same line as the number that says so.
 #[repr(C, align(128))]
@@ -28,49 +47,49 @@ struct Line {
     words: [AtomicU64; WORDS],
 }
 
-pub(crate) fn unavailable(mode: Mode, size: usize) -> Option<String> {
-    if mode == Mode::Stream {
+fn unavailable(row: &Row) -> Option<String> {
+    if row.mode == Mode::Stream {
         return Some("one message at a time: no stream".into());
     }
-    (size > SIZE_MAX).then(|| format!("a cache line holds {SIZE_MAX} bytes beside its number"))
+    (row.size > SIZE_MAX).then(|| format!("a cache line holds {SIZE_MAX} bytes beside its number"))
 }
 
-pub(crate) fn open() -> Result<Channel> {
-    let sender = memfd_create("shmq-harness-line", MemfdFlags::CLOEXEC).during("memfd_create")?;
-    ftruncate(&sender, PAGE_BYTES as u64).during("ftruncate")?;
-    let receiver = sender.try_clone().during("dup")?;
-    Ok(Channel { sender, receiver })
+fn open(_: &Row) -> Result<Channel> {
+    let memory = memfd_create("shmq-harness-line", MemfdFlags::CLOEXEC).during("memfd_create")?;
+    ftruncate(&memory, PAGE_BYTES as u64).during("ftruncate")?;
+    Channel::shared(memory)
 }
 
 /// `SLEEPS`: by futex; otherwise polled.
 #[derive(Debug)]
-pub(crate) struct BareLink<const SLEEPS: bool>;
+struct BareLink<const SLEEPS: bool>;
 
 #[derive(Debug)]
-pub(crate) struct End<const SLEEPS: bool> {
+struct BareEnd<const SLEEPS: bool> {
     line: NonNull<Line>,
     /// Of the last message.
     number: u32,
 }
 
 impl<const SLEEPS: bool> Link for BareLink<SLEEPS> {
-    type Sender = End<SLEEPS>;
-    type Receiver = End<SLEEPS>;
+    type Sender = BareEnd<SLEEPS>;
+    type Receiver = BareEnd<SLEEPS>;
 
-    fn sender(fd: OwnedFd, _shared: bool) -> io::Result<End<SLEEPS>> {
-        End::map(&fd)
+    fn sender(end: End, _: &Row) -> io::Result<BareEnd<SLEEPS>> {
+        BareEnd::map(end)
     }
 
-    fn receiver(fd: OwnedFd, _shared: bool) -> io::Result<End<SLEEPS>> {
-        End::map(&fd)
+    fn receiver(end: End, _: &Row) -> io::Result<BareEnd<SLEEPS>> {
+        BareEnd::map(end)
     }
 }
 
-impl<const SLEEPS: bool> End<SLEEPS> {
-    fn map(fd: &OwnedFd) -> io::Result<Self> {
+impl<const SLEEPS: bool> BareEnd<SLEEPS> {
+    fn map(end: End) -> io::Result<Self> {
+        let fd = end.fd()?;
         let (place, protection) = (std::ptr::null_mut(), ProtFlags::READ | ProtFlags::WRITE);
         // SAFETY: a fresh mapping at an address of the kernel's choice overlaps nothing of ours
-        let page = unsafe { mmap(place, PAGE_BYTES, protection, MapFlags::SHARED, fd, 0) }?;
+        let page = unsafe { mmap(place, PAGE_BYTES, protection, MapFlags::SHARED, &fd, 0) }?;
         let line = NonNull::new(page.cast()).expect("mmap never returns null");
         Ok(Self { line, number: 0 })
     }
@@ -82,7 +101,7 @@ impl<const SLEEPS: bool> End<SLEEPS> {
     }
 }
 
-impl<const SLEEPS: bool> Sender for End<SLEEPS> {
+impl<const SLEEPS: bool> Sender for BareEnd<SLEEPS> {
     #[inline]
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
         self.number = self.number.wrapping_add(1);
@@ -99,7 +118,7 @@ impl<const SLEEPS: bool> Sender for End<SLEEPS> {
     }
 }
 
-impl<const SLEEPS: bool> Receiver for End<SLEEPS> {
+impl<const SLEEPS: bool> Receiver for BareEnd<SLEEPS> {
     #[inline]
     fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let last = self.number;
@@ -121,7 +140,7 @@ impl<const SLEEPS: bool> Receiver for End<SLEEPS> {
     }
 }
 
-impl<const SLEEPS: bool> Drop for End<SLEEPS> {
+impl<const SLEEPS: bool> Drop for BareEnd<SLEEPS> {
     fn drop(&mut self) {
         // SAFETY: ours alone, and nothing borrows it any more
         _ = unsafe { munmap(self.line.as_ptr().cast(), PAGE_BYTES) };

@@ -3,26 +3,44 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
 
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
-use super::{Channel, Link, Receiver, Sender, read_whole, whole_or_error, write_whole};
+use super::{
+    Channel, End, Link, Receiver, Sender, Transport, read_whole, whole_or_error, write_whole,
+};
 use crate::error::{During, Error, Result};
-use crate::plan::Topology;
+use crate::plan::Row;
+use crate::worker::run_process;
 
 /// The largest write that the kernel does not interleave with another.
 const PIPE_BUF: usize = 4096;
-pub(crate) const LARGE_BYTES: usize = 1 << 20;
+const LARGE_BYTES: usize = 1 << 20;
 
-pub(crate) fn unavailable(topology: Topology, size: usize) -> Option<String> {
-    let shared = topology.producers > 1 || topology.consumers > 1;
-    (shared && size > PIPE_BUF).then(|| {
+pub(super) const PIPE: Transport = Transport {
+    unavailable,
+    ..Transport::new(
+        "pipe",
+        "a pipe with its default buffer of 64 KiB",
+        |_| open(None),
+        run_process::<PipeLink>,
+    )
+};
+
+pub(super) const PIPE_1M: Transport = Transport {
+    name: "pipe-1m",
+    help: "a pipe with a buffer of 1 MiB",
+    open: |_| open(Some(LARGE_BYTES)),
+    ..PIPE
+};
+
+fn unavailable(row: &Row) -> Option<String> {
+    (row.topology.is_shared() && row.size > PIPE_BUF).then(|| {
         format!("a shared pipe keeps messages whole only up to PIPE_BUF = {PIPE_BUF} bytes")
     })
 }
 
-pub(crate) fn open(buffer_bytes: Option<usize>) -> Result<Channel> {
+fn open(buffer_bytes: Option<usize>) -> Result<Channel> {
     let (receiver, sender) = pipe_with(PipeFlags::CLOEXEC).during("pipe2")?;
     if let Some(wanted) = buffer_bytes {
         let got = fcntl_setpipe_size(&sender, wanted).during("fcntl(F_SETPIPE_SZ)")?;
@@ -34,27 +52,27 @@ pub(crate) fn open(buffer_bytes: Option<usize>) -> Result<Channel> {
             });
         }
     }
-    Ok(Channel { sender, receiver })
+    Ok(Channel::inherited(sender, receiver))
 }
 
 #[derive(Debug)]
-pub(crate) struct PipeLink;
+struct PipeLink;
 
 impl Link for PipeLink {
     type Sender = PipeEnd;
     type Receiver = PipeEnd;
 
-    fn sender(fd: OwnedFd, shared: bool) -> io::Result<PipeEnd> {
-        Ok(PipeEnd { file: File::from(fd), shared })
+    fn sender(end: End, row: &Row) -> io::Result<PipeEnd> {
+        Ok(PipeEnd { file: File::from(end.fd()?), shared: row.topology.is_shared() })
     }
 
-    fn receiver(fd: OwnedFd, shared: bool) -> io::Result<PipeEnd> {
-        Ok(PipeEnd { file: File::from(fd), shared })
+    fn receiver(end: End, row: &Row) -> io::Result<PipeEnd> {
+        Ok(PipeEnd { file: File::from(end.fd()?), shared: row.topology.is_shared() })
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct PipeEnd {
+struct PipeEnd {
     file: File,
     /// Then a message must move in one call, or not at all.
     shared: bool,

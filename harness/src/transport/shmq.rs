@@ -1,14 +1,15 @@
-//! Our own queue: many producers, many consumers, in a sealed memfd that workers inherit.
+//! Our own queue, in a sealed memfd that workers inherit.
 
 use std::error::Error as StdError;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::thread;
 
 use shmq_engine::{Consumer, Options, Producer, PushError, Queue, Role, Wait};
 
-use super::{Channel, Link, Receiver, Sender};
+use super::{Channel, End, Group, Link, Receiver, Sender, Transport};
 use crate::error::{During, Result};
+use crate::plan::Row;
+use crate::worker::{Done, Spec, run_process};
 
 const PLACES_MAX: usize = 1024;
 const PLACES_MIN: usize = 64;
@@ -23,105 +24,171 @@ const INLINE: usize = 48;
 /// An unbounded queue gets as large as its consumers are slow.
 const UNBOUNDED_BYTES: usize = 256 << 20;
 
+/// As the queue waits by default.
+const ADAPTIVE: u8 = 0;
+/// Looks without pause while it waits.
+const LOOK: u8 = 1;
+/// Sleeps whenever it waits.
+const SLEEP: u8 = 2;
+
+const BOUNDED: Transport =
+    ours("shmq", "this project's queue, in an anonymous memfd", run_process::<ShmqLink<ADAPTIVE>>);
+
+/// A bounded queue for any number of producers and consumers.
+pub(super) const fn ours(
+    name: &'static str,
+    help: &'static str,
+    work: fn(&Spec) -> Done,
+) -> Transport {
+    let open = |row: &Row| open(&bounded(row.size), Role::Many, Role::Many);
+    Transport {
+        group: Group::Ours,
+        is_default: |_| false,
+        capacity: |size| Some(capacity(size)),
+        ..Transport::new(name, help, open, work)
+    }
+}
+
+pub(super) const SHMQ: Transport = Transport { is_default: |_| true, ..BOUNDED };
+
+pub(super) const UNBOUNDED: Transport = Transport {
+    name: "shmq-unbounded",
+    help: "the same without a bound: it grows and shrinks",
+    is_default: |size| size == 64,
+    capacity: |_| None,
+    open: |row| open(&unbounded(row.size), Role::Many, Role::Many),
+    work: run_process::<UnboundedLink>,
+    ..BOUNDED
+};
+
+pub(super) const REF: Transport = Transport {
+    name: "shmq-ref",
+    help: "the same, messages by reference even if they would fit a slot",
+    unavailable: |row| reference_unavailable(row.size),
+    open: |row| open(&by_reference(row.size), Role::Many, Role::Many),
+    ..BOUNDED
+};
+
+pub(super) const LOAN: Transport = Transport {
+    name: "shmq-loan",
+    help: "the same, messages written and read in place",
+    work: run_process::<LoanLink>,
+    ..REF
+};
+
+pub(super) const SPIN: Transport = ours(
+    "shmq-spin",
+    "this project's queue, looking without pause while it waits",
+    run_process::<ShmqLink<LOOK>>,
+);
+
+pub(super) const PARK: Transport = ours(
+    "shmq-park",
+    "this project's queue, sleeping whenever it waits",
+    run_process::<ShmqLink<SLEEP>>,
+);
+
+pub(super) const SPSC: Transport = Transport {
+    name: "shmq-spsc",
+    help: "this project's queue, made for one producer and one consumer",
+    unavailable: |row| one_producer(row).or_else(|| one_consumer(row)),
+    open: |row| open(&bounded(row.size), Role::One, Role::One),
+    ..BOUNDED
+};
+
+pub(super) const SPMC: Transport = Transport {
+    name: "shmq-spmc",
+    help: "the same, made for one producer and many consumers",
+    unavailable: one_producer,
+    open: |row| open(&bounded(row.size), Role::One, Role::Many),
+    ..BOUNDED
+};
+
+pub(super) const MPSC: Transport = Transport {
+    name: "shmq-mpsc",
+    help: "the same, made for many producers and one consumer",
+    unavailable: one_consumer,
+    open: |row| open(&bounded(row.size), Role::Many, Role::One),
+    ..BOUNDED
+};
+
 /// 1024 places, fewer for large messages: about as much payload as the larger pipe holds.
-pub(crate) fn capacity(size: usize) -> usize {
+pub fn capacity(size: usize) -> usize {
     let least =
         if size > LARGE { (PLACES_MIN * LARGE / size).max(LARGE_PLACES_MIN) } else { PLACES_MIN };
     (PAYLOAD_BYTES / size).clamp(least, PLACES_MAX)
 }
 
-pub(crate) fn reference_unavailable(size: usize) -> Option<String> {
+fn reference_unavailable(size: usize) -> Option<String> {
     (size <= INLINE).then(|| format!("messages of up to {INLINE} bytes lie in their slots"))
 }
 
-pub(crate) fn bounded(size: usize) -> Options {
+fn one_producer(row: &Row) -> Option<String> {
+    (row.topology.producers > 1).then(|| "made for one producer".into())
+}
+
+fn one_consumer(row: &Row) -> Option<String> {
+    (row.topology.consumers > 1).then(|| "made for one consumer".into())
+}
+
+fn bounded(size: usize) -> Options {
     Options::new(capacity(size)).message_max(size)
 }
 
-pub(crate) fn by_reference(size: usize) -> Options {
+fn by_reference(size: usize) -> Options {
     bounded(size).inline(INLINE)
 }
 
-pub(crate) fn unbounded(size: usize) -> Options {
+fn unbounded(size: usize) -> Options {
     let inline = if size <= SLOT_BYTES_MAX { size } else { INLINE };
     let bytes = UNBOUNDED_BYTES.max(8 * size);
     Options::unbounded().inline(inline).message_max(size).max_bytes(bytes)
 }
 
-/// Both ends are the same memory.
-pub(crate) fn open(options: &Options) -> Result<Channel> {
+fn open(options: &Options, producers: Role, consumers: Role) -> Result<Channel> {
     let queue = options
-        .producers(Role::Many)
-        .consumers(Role::Many)
+        .producers(producers)
+        .consumers(consumers)
         .create_anonymous()
         .map_err(other)
         .during("creating a shmq queue")?;
     let fd = queue.as_fd().expect("an anonymous queue has a file descriptor");
-    let sender = fd.try_clone_to_owned().during("dup")?;
-    let receiver = fd.try_clone_to_owned().during("dup")?;
-    Ok(Channel { sender, receiver })
+    Channel::shared(fd.try_clone_to_owned().during("dup")?)
 }
 
-fn other(error: impl StdError + Send + Sync + 'static) -> io::Error {
+pub(super) fn other(error: impl StdError + Send + Sync + 'static) -> io::Error {
     io::Error::other(error)
 }
 
+pub(super) fn queue(end: End) -> io::Result<Queue> {
+    Queue::from_fd(end.fd()?).map_err(other)
+}
+
+/// `WAIT`: one of the above.
 #[derive(Debug)]
-pub(crate) struct ShmqLink;
+struct ShmqLink<const WAIT: u8>;
 
-impl Link for ShmqLink {
-    type Sender = Producer;
-    type Receiver = Consumer;
-
-    fn sender(fd: OwnedFd, _shared: bool) -> io::Result<Producer> {
-        let queue = Queue::from_fd(fd).map_err(other)?;
-        queue.producer().map_err(other)
-    }
-
-    fn receiver(fd: OwnedFd, _shared: bool) -> io::Result<Consumer> {
-        let queue = Queue::from_fd(fd).map_err(other)?;
-        queue.consumer().map_err(other)
+const fn wait(how: u8) -> Wait {
+    match how {
+        LOOK => Wait::Spin,
+        SLEEP => Wait::Park,
+        _ => Wait::Adaptive,
     }
 }
 
-/// Looks without pause while it waits.
-#[derive(Debug)]
-pub(crate) struct SpinLink;
-
-/// Sleeps whenever it waits.
-#[derive(Debug)]
-pub(crate) struct ParkLink;
-
-impl Link for SpinLink {
+impl<const WAIT: u8> Link for ShmqLink<WAIT> {
     type Sender = Producer;
     type Receiver = Consumer;
 
-    fn sender(fd: OwnedFd, shared: bool) -> io::Result<Producer> {
-        let mut producer = ShmqLink::sender(fd, shared)?;
-        producer.wait_by(Wait::Spin);
+    fn sender(end: End, _: &Row) -> io::Result<Producer> {
+        let mut producer = queue(end)?.producer().map_err(other)?;
+        producer.wait_by(wait(WAIT));
         Ok(producer)
     }
 
-    fn receiver(fd: OwnedFd, shared: bool) -> io::Result<Consumer> {
-        let mut consumer = ShmqLink::receiver(fd, shared)?;
-        consumer.wait_by(Wait::Spin);
-        Ok(consumer)
-    }
-}
-
-impl Link for ParkLink {
-    type Sender = Producer;
-    type Receiver = Consumer;
-
-    fn sender(fd: OwnedFd, shared: bool) -> io::Result<Producer> {
-        let mut producer = ShmqLink::sender(fd, shared)?;
-        producer.wait_by(Wait::Park);
-        Ok(producer)
-    }
-
-    fn receiver(fd: OwnedFd, shared: bool) -> io::Result<Consumer> {
-        let mut consumer = ShmqLink::receiver(fd, shared)?;
-        consumer.wait_by(Wait::Park);
+    fn receiver(end: End, _: &Row) -> io::Result<Consumer> {
+        let mut consumer = queue(end)?.consumer().map_err(other)?;
+        consumer.wait_by(wait(WAIT));
         Ok(consumer)
     }
 }
@@ -142,21 +209,21 @@ impl Receiver for Consumer {
 
 /// A queue without a bound but that of its memory.
 #[derive(Debug)]
-pub(crate) struct UnboundedLink;
+struct UnboundedLink;
 
 #[derive(Debug)]
-pub(crate) struct UnboundedSender(Producer);
+struct UnboundedSender(Producer);
 
 impl Link for UnboundedLink {
     type Sender = UnboundedSender;
     type Receiver = Consumer;
 
-    fn sender(fd: OwnedFd, shared: bool) -> io::Result<UnboundedSender> {
-        ShmqLink::sender(fd, shared).map(UnboundedSender)
+    fn sender(end: End, row: &Row) -> io::Result<UnboundedSender> {
+        ShmqLink::<ADAPTIVE>::sender(end, row).map(UnboundedSender)
     }
 
-    fn receiver(fd: OwnedFd, shared: bool) -> io::Result<Consumer> {
-        ShmqLink::receiver(fd, shared)
+    fn receiver(end: End, row: &Row) -> io::Result<Consumer> {
+        ShmqLink::<ADAPTIVE>::receiver(end, row)
     }
 }
 
@@ -175,24 +242,24 @@ impl Sender for UnboundedSender {
 
 /// Messages are written and read in place.
 #[derive(Debug)]
-pub(crate) struct LoanLink;
+struct LoanLink;
 
 #[derive(Debug)]
-pub(crate) struct LoanSender(Producer);
+struct LoanSender(Producer);
 
 #[derive(Debug)]
-pub(crate) struct LoanReceiver(Consumer);
+struct LoanReceiver(Consumer);
 
 impl Link for LoanLink {
     type Sender = LoanSender;
     type Receiver = LoanReceiver;
 
-    fn sender(fd: OwnedFd, shared: bool) -> io::Result<LoanSender> {
-        ShmqLink::sender(fd, shared).map(LoanSender)
+    fn sender(end: End, row: &Row) -> io::Result<LoanSender> {
+        ShmqLink::<ADAPTIVE>::sender(end, row).map(LoanSender)
     }
 
-    fn receiver(fd: OwnedFd, shared: bool) -> io::Result<LoanReceiver> {
-        ShmqLink::receiver(fd, shared).map(LoanReceiver)
+    fn receiver(end: End, row: &Row) -> io::Result<LoanReceiver> {
+        ShmqLink::<ADAPTIVE>::receiver(end, row).map(LoanReceiver)
     }
 }
 

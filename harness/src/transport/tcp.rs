@@ -4,11 +4,26 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 
-use super::{Channel, Link, Receiver, Sender, read_whole, write_whole};
+use super::{
+    Channel, End, Link, Receiver, Sender, Transport, read_whole, stream_unavailable, write_whole,
+};
 use crate::error::{During, Result};
+use crate::plan::Row;
+use crate::worker::run_process;
+
+pub(super) const TCP: Transport = Transport {
+    two_way: true,
+    unavailable: stream_unavailable,
+    ..Transport::new(
+        "tcp",
+        "a TCP connection over 127.0.0.1, with TCP_NODELAY",
+        open,
+        run_process::<TcpLink>,
+    )
+};
 
 /// A port of the kernel's choice, closed again as soon as the connection stands.
-pub(crate) fn open() -> Result<Channel> {
+fn open(_: &Row) -> Result<Channel> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).during("bind to 127.0.0.1")?;
     let address = listener.local_addr().during("getsockname")?;
     let sender = TcpStream::connect(address).during("connect to 127.0.0.1")?;
@@ -21,27 +36,27 @@ pub(crate) fn open() -> Result<Channel> {
     };
     sender.set_nodelay(true).during("setsockopt(TCP_NODELAY)")?;
     receiver.set_nodelay(true).during("setsockopt(TCP_NODELAY)")?;
-    Ok(Channel { sender: OwnedFd::from(sender), receiver: OwnedFd::from(receiver) })
+    Ok(Channel::inherited(OwnedFd::from(sender), OwnedFd::from(receiver)))
 }
 
 #[derive(Debug)]
-pub(crate) struct TcpLink;
+struct TcpLink;
 
 impl Link for TcpLink {
     type Sender = TcpEnd;
     type Receiver = TcpEnd;
 
-    fn sender(fd: OwnedFd, _shared: bool) -> io::Result<TcpEnd> {
-        Ok(TcpEnd(TcpStream::from(fd)))
+    fn sender(end: End, _: &Row) -> io::Result<TcpEnd> {
+        Ok(TcpEnd(TcpStream::from(end.fd()?)))
     }
 
-    fn receiver(fd: OwnedFd, _shared: bool) -> io::Result<TcpEnd> {
-        Ok(TcpEnd(TcpStream::from(fd)))
+    fn receiver(end: End, _: &Row) -> io::Result<TcpEnd> {
+        Ok(TcpEnd(TcpStream::from(end.fd()?)))
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct TcpEnd(TcpStream);
+struct TcpEnd(TcpStream);
 
 impl Sender for TcpEnd {
     #[inline]

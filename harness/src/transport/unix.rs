@@ -9,53 +9,72 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
 };
 
-use super::{Channel, Link, Receiver, Sender, read_whole, whole_or_error, write_whole};
+use super::{
+    Channel, End, Link, Receiver, Sender, Transport, read_whole, stream_unavailable,
+    whole_or_error, write_whole,
+};
 use crate::error::{During, Result};
+use crate::plan::Row;
+use crate::worker::run_process;
 
 /// A packet must fit the send buffer, of which the kernel keeps a part for itself
 /// (net.core.wmem_default is 208 KiB).
 const PACKET_BYTES_MAX: usize = 128 << 10;
 
-pub(crate) fn packet_unavailable(size: usize) -> Option<String> {
-    (size > PACKET_BYTES_MAX).then(|| {
+pub(super) const STREAM: Transport = Transport {
+    two_way: true,
+    unavailable: stream_unavailable,
+    ..Transport::new(
+        "unix-stream",
+        "a Unix stream socket pair",
+        |_| open(SocketType::STREAM),
+        run_process::<StreamLink>,
+    )
+};
+
+pub(super) const SEQPACKET: Transport = Transport {
+    two_way: true,
+    unavailable: packet_unavailable,
+    ..Transport::new(
+        "unix-seqpacket",
+        "a Unix sequenced-packet socket pair",
+        |_| open(SocketType::SEQPACKET),
+        run_process::<SeqpacketLink>,
+    )
+};
+
+fn packet_unavailable(row: &Row) -> Option<String> {
+    (row.size > PACKET_BYTES_MAX).then(|| {
         format!(
             "a packet must fit the socket's default send buffer, up to {PACKET_BYTES_MAX} bytes"
         )
     })
 }
 
-pub(crate) fn open_stream() -> Result<Channel> {
-    open(SocketType::STREAM)
-}
-
-pub(crate) fn open_seqpacket() -> Result<Channel> {
-    open(SocketType::SEQPACKET)
-}
-
 fn open(kind: SocketType) -> Result<Channel> {
     let pair = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None);
     let (sender, receiver) = pair.during("socketpair")?;
-    Ok(Channel { sender, receiver })
+    Ok(Channel::inherited(sender, receiver))
 }
 
 #[derive(Debug)]
-pub(crate) struct StreamLink;
+struct StreamLink;
 
 impl Link for StreamLink {
     type Sender = StreamEnd;
     type Receiver = StreamEnd;
 
-    fn sender(fd: OwnedFd, _shared: bool) -> io::Result<StreamEnd> {
-        Ok(StreamEnd(UnixStream::from(fd)))
+    fn sender(end: End, _: &Row) -> io::Result<StreamEnd> {
+        Ok(StreamEnd(UnixStream::from(end.fd()?)))
     }
 
-    fn receiver(fd: OwnedFd, _shared: bool) -> io::Result<StreamEnd> {
-        Ok(StreamEnd(UnixStream::from(fd)))
+    fn receiver(end: End, _: &Row) -> io::Result<StreamEnd> {
+        Ok(StreamEnd(UnixStream::from(end.fd()?)))
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct StreamEnd(UnixStream);
+struct StreamEnd(UnixStream);
 
 impl Sender for StreamEnd {
     #[inline]
@@ -72,23 +91,23 @@ impl Receiver for StreamEnd {
 }
 
 #[derive(Debug)]
-pub(crate) struct SeqpacketLink;
+struct SeqpacketLink;
 
 impl Link for SeqpacketLink {
     type Sender = SeqpacketEnd;
     type Receiver = SeqpacketEnd;
 
-    fn sender(fd: OwnedFd, _shared: bool) -> io::Result<SeqpacketEnd> {
-        Ok(SeqpacketEnd(fd))
+    fn sender(end: End, _: &Row) -> io::Result<SeqpacketEnd> {
+        end.fd().map(SeqpacketEnd)
     }
 
-    fn receiver(fd: OwnedFd, _shared: bool) -> io::Result<SeqpacketEnd> {
-        Ok(SeqpacketEnd(fd))
+    fn receiver(end: End, _: &Row) -> io::Result<SeqpacketEnd> {
+        end.fd().map(SeqpacketEnd)
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct SeqpacketEnd(OwnedFd);
+struct SeqpacketEnd(OwnedFd);
 
 impl Sender for SeqpacketEnd {
     #[inline]
