@@ -347,11 +347,10 @@ impl Rig {
     pub fn pop_run(&self) -> Vec<u64> {
         let mut bytes = [0; 2 * size_of::<u64>()];
         let mut lens = [0; 2];
-        let Some(taken) = self.ring().pop_run(&self.grip(), &mut bytes, &mut lens) else {
+        let Some(run) = self.ring().pop_run(&self.grip(), &mut bytes, &mut lens) else {
             return self.pop().into_iter().collect();
         };
-        let Taken::Message { len: count, .. } = taken else { panic!("not taken: {taken:?}") };
-        let values = bytes.chunks_exact(size_of::<u64>()).take(count);
+        let values = bytes.chunks_exact(size_of::<u64>()).take(run.count);
         values.map(|value| u64::from_ne_bytes(value.try_into().expect("eight bytes"))).collect()
     }
 

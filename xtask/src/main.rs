@@ -2,6 +2,7 @@
 
 mod bench;
 mod command;
+mod cost;
 mod explore;
 mod fuzz;
 mod leftovers;
@@ -49,6 +50,8 @@ enum Task {
     Rivals(rivals::Args),
     /// Measures single operations with criterion.
     Bench(bench::Args),
+    /// Counts the instructions of each operation (needs valgrind).
+    Cost(cost::Args),
     /// Runs a command to which membarrier is refused: queues fall back to full fences.
     WithoutMembarrier(refused::Args),
 }
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Task::Soak(args) => soak::run(&workspace, args),
         Task::Rivals(args) => rivals::run(&workspace, args),
         Task::Bench(args) => bench::run(&workspace, args),
+        Task::Cost(args) => cost::run(&workspace, args),
         Task::WithoutMembarrier(args) => refused::run(&workspace, args),
     });
     match done {

@@ -13,7 +13,7 @@ use crate::arena::{Block, PAYLOADS, Unmapped};
 use crate::error::{AttachError, PopError};
 use crate::registry::{Seat, Side};
 use crate::ring::{
-    Attention, Corrupt, Grip, Look, RUN_MAX, Reference, Ring, Stalled, Taken, payload,
+    Attention, Corrupt, Grip, Look, RUN_MAX, Reference, Ring, Run, Stalled, Taken, payload,
 };
 use crate::wait::Want;
 use crate::wait::clock::{Deadline, cycles};
@@ -234,7 +234,12 @@ impl Consumer {
         let mut done = 0;
         while done < most {
             match self.pop_run(most - done, &mut each) {
-                Ok(got) => done += got,
+                Ok((count, is_all)) => {
+                    done += count;
+                    if is_all {
+                        break;
+                    }
+                }
                 Err(error) if done == 0 => return Err(error),
                 Err(_) => break,
             }
@@ -251,8 +256,13 @@ impl Consumer {
         most: usize,
         mut each: impl FnMut(&[u8]),
     ) -> Result<usize, PopError> {
+        if most == 0 {
+            return Ok(0);
+        }
+        self.ensure_own()?;
+        self.look();
         match self.try_pop_many(most, &mut each) {
-            Err(PopError::Empty) if most > 0 => {
+            Err(PopError::Empty) => {
                 let mut first = Vec::new();
                 self.pop_vec(&mut first)?;
                 each(&first);
@@ -263,26 +273,33 @@ impl Consumer {
         }
     }
 
-    /// Several messages from their slots, or one as it comes.
-    fn pop_run(&mut self, most: usize, each: &mut impl FnMut(&[u8])) -> Result<usize, PopError> {
+    /// Several messages from their slots, or one as it comes: how many, and whether those were all.
+    fn pop_run(
+        &mut self,
+        most: usize,
+        each: &mut impl FnMut(&[u8]),
+    ) -> Result<(usize, bool), PopError> {
         self.ensure_own()?;
         let inline_max = self.inline_max();
         let mut lens = [0; RUN_MAX];
         let lens = &mut lens[..most.min(RUN_MAX)];
         let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.resize(inline_max * RUN_MAX, 0);
+        // Zeroed once.
+        scratch.resize(scratch.len().max(inline_max * RUN_MAX), 0);
         let run = self.shared.ring().pop_run(&self.grip, &mut scratch, lens);
-        let Some(Taken::Message { len: count, attention }) = run else {
+        let Some(Run { count, is_all, attention }) = run else {
             self.scratch = scratch;
             each(&self.try_pop_ref()?.to_vec());
-            return Ok(1);
+            return Ok((1, false));
         };
-        attend(&self.shared, &mut self.upkeep.vigil, attention);
+        if attention.has(Attention::ROOM_WANTED | Attention::SKIPS) {
+            attend(&self.shared, &mut self.upkeep.vigil, attention);
+        }
         for (at, &len) in lens[..count].iter().enumerate() {
             each(&scratch[at * inline_max..][..len]);
         }
         self.scratch = scratch;
-        Ok(count)
+        Ok((count, is_all))
     }
 
     /// Takes the next message: into `buffer`, or, if it lies in the arena and has at most `longest`
@@ -294,14 +311,19 @@ impl Consumer {
         deadline: Deadline,
     ) -> Result<Got, PopError> {
         self.ensure_own()?;
+        self.look();
+        match self.take_one(buffer, longest) {
+            Err(PopError::Empty) => self.take_until(buffer, longest, deadline),
+            done => done,
+        }
+    }
+
+    /// Looks until there may be a message, if it is worth that.
+    fn look(&mut self) {
         let Self { shared, grip, spin, .. } = self;
         let ring = shared.ring();
         if !ring.is_ready(grip) {
             spin.look(PAUSE, || ring.is_ready(grip).then_some(()));
-        }
-        match self.take_one(buffer, longest) {
-            Err(PopError::Empty) => self.take_until(buffer, longest, deadline),
-            done => done,
         }
     }
 

@@ -56,7 +56,7 @@ impl Consumer {
 
     fn pop_ref_by(&mut self, deadline: Deadline) -> Result<Message<'_>, PopError> {
         let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.resize(self.inline_max(), 0);
+        scratch.resize(scratch.len().max(self.inline_max()), 0);
         let got = match deadline {
             Deadline::NOW => self.take_now(&mut scratch, usize::MAX),
             deadline => self.take(&mut scratch, usize::MAX, deadline),

@@ -191,7 +191,7 @@ impl Producer {
         messages: impl IntoIterator<Item = M>,
     ) -> Result<(), PartlyPut> {
         let mut messages = messages.into_iter();
-        let mut batch = Vec::with_capacity(RUN_MAX);
+        let mut batch = Vec::with_capacity(RUN_MAX.min(messages.size_hint().1.unwrap_or(RUN_MAX)));
         let mut put = 0;
         loop {
             batch.extend(messages.by_ref().take(RUN_MAX));

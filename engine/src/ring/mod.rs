@@ -59,7 +59,7 @@ pub use mark::Attention;
 pub use pass::Stalled;
 pub use put::{Claim, Claimed, Hand, Outcome, Pushed};
 pub use reach::{Grip, Reach};
-pub use run::RUN_MAX;
+pub use run::{RUN_MAX, Run};
 pub use take::{Reference, Taken};
 
 use crate::layout::cells::{Control, Line, Mark};

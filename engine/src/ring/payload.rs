@@ -62,21 +62,20 @@ pub(crate) unsafe fn store(words: &[Word], bytes: &[u8]) {
         unsafe { string_copy(bytes.as_ptr(), words.as_ptr().cast::<u8>().cast_mut(), bytes.len()) };
         return;
     }
-    let mut chunks = bytes.chunks_exact(WORD);
-    let mut at = 0;
-    for chunk in &mut chunks {
-        let mut word = [0; WORD];
-        word.copy_from_slice(chunk);
-        // SAFETY: `at` counts whole words of `bytes`, which fit (this function's contract).
-        unsafe { words.get_unchecked(at) }.store(u64::from_ne_bytes(word), PAYLOAD);
-        at += 1;
+    let whole = bytes.len() / WORD;
+    for at in 0..whole {
+        let chunk = bytes.as_ptr().wrapping_add(at * WORD).cast::<[u8; WORD]>();
+        // SAFETY: the whole words of `bytes` are `whole`.
+        let chunk = unsafe { chunk.read() };
+        // SAFETY: they fit (this function's contract).
+        unsafe { words.get_unchecked(at) }.store(u64::from_ne_bytes(chunk), PAYLOAD);
     }
-    let rest = chunks.remainder();
+    let rest = &bytes[whole * WORD..];
     if !rest.is_empty() {
         let mut word = [0; WORD];
         word[..rest.len()].copy_from_slice(rest);
         // SAFETY: a partial last word is inside the contract's bytes, rounded up to words.
-        unsafe { words.get_unchecked(at) }.store(u64::from_ne_bytes(word), PAYLOAD);
+        unsafe { words.get_unchecked(whole) }.store(u64::from_ne_bytes(word), PAYLOAD);
     }
 }
 
@@ -94,18 +93,18 @@ pub(crate) unsafe fn load(words: &[Word], out: &mut [u8]) {
         unsafe { string_copy(words.as_ptr().cast(), out.as_mut_ptr(), out.len()) };
         return;
     }
-    let mut chunks = out.chunks_exact_mut(WORD);
-    let mut at = 0;
-    for chunk in &mut chunks {
+    let whole = out.len() / WORD;
+    for at in 0..whole {
         // SAFETY: `at` counts whole words of `out`, which fit (this function's contract).
         let word = unsafe { words.get_unchecked(at) }.load(PAYLOAD);
-        chunk.copy_from_slice(&word.to_ne_bytes());
-        at += 1;
+        let chunk = out.as_mut_ptr().wrapping_add(at * WORD).cast::<[u8; WORD]>();
+        // SAFETY: as above.
+        unsafe { chunk.write(word.to_ne_bytes()) };
     }
-    let rest = chunks.into_remainder();
+    let rest = &mut out[whole * WORD..];
     if !rest.is_empty() {
         // SAFETY: a partial last word is inside the contract's bytes, rounded up to words.
-        let word = unsafe { words.get_unchecked(at) }.load(PAYLOAD).to_ne_bytes();
+        let word = unsafe { words.get_unchecked(whole) }.load(PAYLOAD).to_ne_bytes();
         rest.copy_from_slice(&word[..rest.len()]);
     }
 }

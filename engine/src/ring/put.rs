@@ -112,7 +112,7 @@ impl<'m> Ring<'m> {
     ///
     /// # Panics
     /// If there are more.
-    #[inline]
+    #[inline(always)]
     pub fn push(&self, hand: &mut Hand<'_>, bytes: &[u8]) -> Result<Pushed, Corrupt> {
         // Before anything is claimed.
         assert!(bytes.len() <= self.shape.inline_max, "longer than inline_max");

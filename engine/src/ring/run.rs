@@ -9,18 +9,28 @@
 //! large as there are spare slots for each participant: the bound on messages stays exact.
 //!
 //! A consumer copies all messages that are published in a row, then moves `head` past them by one CAS.
-//! Each was seen published, then attention without skips: what holds for one taken alone.
+//! Each was seen published, then attention without skips, which is what holds for one taken alone.
 
 use super::mark::Attention;
 use super::put::{Hand, Pushed};
 use super::reach::Grip;
-use super::take::Taken;
 use super::{Corrupt, Ring, Role, TICKET_MAX, payload};
 use crate::order::{ADVANCE, ANNOUNCE, CLAIM, HEAD, LOST, SEEN, TAIL_GUESS, TAKE};
 use crate::sync::{fence, step};
 
 /// The most messages of one claim, or take.
 pub const RUN_MAX: usize = 64;
+
+/// Messages that were taken together, and are nobody else's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// How many.
+    pub count: usize,
+    /// No other was published behind them.
+    pub is_all: bool,
+    /// As it was when they had been taken.
+    pub attention: Attention,
+}
 
 impl Ring<'_> {
     /// Puts the first of `messages`, as many as one claim may have and fit. Says how many, and how the
@@ -99,10 +109,9 @@ impl Ring<'_> {
             return (0, attention);
         }
         for (ticket, message) in (first..).zip(messages) {
-            self.write(hand.reach.slot(ticket), message.as_ref());
-        }
-        for (at, ticket) in (first..).take(messages.len()).enumerate() {
-            hand.reach.slot(ticket).publish(ticket);
+            let slot = hand.reach.slot(ticket);
+            self.write(slot, message.as_ref());
+            slot.publish(ticket);
             // Pairs with the heavy fences in pass::finish and Ring::look_for_end: seq before attention.
             fence::light(self.shape.fences);
             attention = self.attention_fenced();
@@ -113,7 +122,7 @@ impl Ring<'_> {
                 }
                 if step("abandon") {
                     abandon_from(ticket + 1);
-                    return (at, attention);
+                    return ((ticket - first) as usize, attention);
                 }
             }
         }
@@ -152,43 +161,46 @@ impl Ring<'_> {
     }
 
     /// Takes what is published from the head on and lies in slots, at most as many as `lens`: message
-    /// n goes to `out[n * inline_max..]`, its length to `lens[n]`. [`Taken::Message`] says how many
-    /// with `len`; [`Taken::Stalled`] and all others are left to [`Ring::pop`], with `None`.
+    /// n goes to `out[n * inline_max..]`, its length to `lens[n]`. `None`: there is none that could be taken
+    /// like that, or somebody else was faster; all else is left to [`Ring::pop`].
     ///
     /// # Panics
     /// If `out` is too short for that.
-    pub fn pop_run(&self, grip: &Grip<'_>, out: &mut [u8], lens: &mut [usize]) -> Option<Taken> {
+    pub fn pop_run(&self, grip: &Grip<'_>, out: &mut [u8], lens: &mut [usize]) -> Option<Run> {
         let head = self.control.head.load(HEAD);
         let reach = grip.reach();
-        let left = reach.left_from(head).min(lens.len() as u64);
-        let published = |ticket: &u64| reach.slot(*ticket).seq() == ticket + 1;
-        let count = (head..).take(left as usize).take_while(published).count();
-        // Pairs with the heavy fences in pass::finish and Ring::look_for_end: seq (seen) before attention and
-        // mark.
-        fence::light(self.shape.fences);
-        if count < 2 || self.attention_fenced().has(Attention::SKIPS | Attention::SHUT) {
-            return None;
-        }
+        let left = reach.left_from(head).min(lens.len() as u64) as usize;
         let inline_max = self.shape.inline_max;
-        let mut taken = 0;
-        for (at, ticket) in (head..).take(count).enumerate() {
+        let (mut count, mut is_all) = (0, false);
+        while count < left {
+            let ticket = head + count as u64;
             let slot = reach.slot(ticket);
+            if slot.seq() != ticket + 1 {
+                is_all = true;
+                break;
+            }
             let len = slot.length().load(SEEN) as usize;
             if len > inline_max {
                 break;
             }
-            let out = &mut out[at * inline_max..][..len];
+            let out = &mut out[count * inline_max..][..len];
             // SAFETY: a slot's payload holds inline_max bytes (Ring::new), `out` is no longer.
             unsafe { payload::load(slot.payload(), out) };
-            lens[at] = len;
-            taken += 1;
+            lens[count] = len;
+            count += 1;
         }
-        if taken == 0 || !self.advance_by(head, taken as u64) {
+        // Pairs with the heavy fences in pass::finish and Ring::look_for_end: seq (seen) before attention and
+        // mark. What was copied in vain is thrown away.
+        fence::light(self.shape.fences);
+        if self.attention_fenced().has(Attention::SKIPS | Attention::SHUT) {
+            return None;
+        }
+        if count == 0 || !self.advance_by(head, count as u64) {
             return None;
         }
         // Pairs with the heavy fence in wait::park: head before attention.
         fence::light(self.shape.fences);
-        Some(Taken::Message { len: taken, attention: self.attention_fenced() })
+        Some(Run { count, is_all, attention: self.attention_fenced() })
     }
 
     fn advance_by(&self, head: u64, count: u64) -> bool {

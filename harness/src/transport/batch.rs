@@ -3,7 +3,7 @@
 use std::array;
 use std::io;
 
-use shmq_engine::{Consumer, PopError, Producer, Queue};
+use shmq_engine::{Consumer, Producer, Queue};
 
 use super::shmq::{other, ours, queue};
 use super::{End, Link, Receiver, Sender, Transport, whole_or_error};
@@ -164,8 +164,6 @@ struct BatchLink;
 struct Getter {
     queue: Queue,
     consumer: Consumer,
-    /// For who had to wait.
-    first: Vec<u8>,
 }
 
 impl Link for BatchLink {
@@ -180,7 +178,7 @@ impl Link for BatchLink {
     fn receiver(end: End, row: &Row) -> io::Result<Self::Receiver> {
         let queue = queue(end)?;
         let consumer = queue.consumer().map_err(other)?;
-        Ok(BatchReceiver::new(Getter { queue, consumer, first: vec![0; row.size] }, row.size))
+        Ok(BatchReceiver::new(Getter { queue, consumer }, row.size))
     }
 }
 
@@ -196,16 +194,9 @@ impl PutMany for Producer {
 }
 
 impl GetMany for Getter {
-    /// As `pop_many`, but that would allocate memory whenever it waits.
     #[inline]
-    fn get_many(&mut self, most: usize, mut each: impl FnMut(&[u8])) -> io::Result<usize> {
-        match self.consumer.try_pop_many(most, &mut each) {
-            Err(PopError::Empty) => {}
-            done => return done.map_err(other),
-        }
-        let length = self.consumer.pop(&mut self.first).map_err(other)?;
-        each(&self.first[..length]);
-        Ok(1 + self.consumer.try_pop_many(most - 1, each).unwrap_or(0))
+    fn get_many(&mut self, most: usize, each: impl FnMut(&[u8])) -> io::Result<usize> {
+        self.consumer.pop_many(most, each).map_err(other)
     }
 
     fn put_back(&mut self, message: &[u8]) {

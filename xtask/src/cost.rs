@@ -1,0 +1,64 @@
+//! Instructions per operation, counted by callgrind: the same on every run of the same binary.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use crate::command::Command;
+use crate::table::Table;
+use crate::workspace::Workspace;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Bytes of a message
+    #[arg(long = "size", value_delimiter = ',', default_value = "8,48,256")]
+    sizes: Vec<usize>,
+}
+
+const OPERATIONS: [&str; 10] = [
+    "put",
+    "get",
+    "put-alone",
+    "get-alone",
+    "put-32",
+    "get-32",
+    "put-unbounded",
+    "get-unbounded",
+    "full",
+    "empty",
+];
+
+/// Two runs, which differ by as many operations.
+const COUNTS: [u64; 2] = [1024, 2048];
+
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
+    let build = ["build", "--release", "--package", "shmq-engine", "--example", "cost"];
+    workspace.cargo(build).run()?;
+    let program = workspace.target.join("release/examples/cost");
+    let mut table = Table::new(["operation", "bytes", "instructions"]);
+    for operation in OPERATIONS {
+        for size in &args.sizes {
+            let [few, many] = COUNTS.map(|count| instructions(&program, operation, *size, count));
+            let each = (many? - few?) as f64 / (COUNTS[1] - COUNTS[0]) as f64;
+            table.add([operation.to_owned(), size.to_string(), format!("{each:.1}")]);
+        }
+    }
+    print!("{}", table.markdown());
+    Ok(())
+}
+
+/// Of the whole program.
+fn instructions(program: &Path, operation: &str, size: usize, count: u64) -> Result<u64> {
+    let mut valgrind = Command::new("valgrind", "valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(program)
+        .args([operation, &size.to_string(), &count.to_string()])
+        .into_inner();
+    let output = valgrind.output().context("starting valgrind, which must be installed")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let collected = said.lines().find_map(|line| line.split_once("Collected :"));
+    match collected.and_then(|(_, count)| count.trim().parse().ok()) {
+        Some(count) if output.status.success() => Ok(count),
+        _ => bail!("{operation} under valgrind: {}\n{said}", output.status),
+    }
+}
