@@ -123,7 +123,13 @@ pub struct Ring<'m> {
     /// All slots there are; of a growing ring, none.
     whole: Reach<'m>,
     shape: Shape,
+    /// How many tickets ahead a slot's lines are asked for.
+    ahead: u64,
 }
+
+/// A claim waits until all earlier stores have their lines (its CAS is a full barrier on x86). Asked for so
+/// many bytes ahead, they are there.
+const AHEAD_BYTES: usize = 2048;
 
 impl<'m> Ring<'m> {
     /// A ring over these parts, or `None` if the shape does not describe them.
@@ -142,7 +148,9 @@ impl<'m> Ring<'m> {
             Reach::of(marks, words, &shape, 0, u64::MAX)?
         };
         let fits = fits && (shape.growing || shape.capacity <= shape.slots);
-        fits.then_some(Self { control, lines, whole, shape })
+        let stride = shape.stride * payload::WORD;
+        let ahead = (AHEAD_BYTES / stride.max(1)).clamp(8, 32) as u64;
+        fits.then_some(Self { control, lines, whole, shape, ahead })
     }
 
     /// The geometry.

@@ -23,10 +23,6 @@ pub struct Hand<'m> {
     sweep_in: u64,
 }
 
-/// How many tickets ahead a slot's lines are asked for. A claim waits until all earlier stores have
-/// their lines (its CAS is a full barrier on x86); asked for this early, they are there.
-const AHEAD: u64 = 8;
-
 /// How a push ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
@@ -224,7 +220,7 @@ impl<'m> Ring<'m> {
             return Ok(Some(Claim::Elsewhere { segment: self.segment_of(ticket) }));
         }
         // From here on a slot that this ticket may be stored into cannot be released.
-        hand.reach.slot_ahead(ticket, AHEAD).expect();
+        hand.reach.slot_ahead(ticket, self.ahead).expect();
         if self.take_ticket(hand, ticket) && self.may_enter(&hand.reach, ticket) {
             return Ok(Some(Claim::Claimed(Claimed { ticket })));
         }
@@ -446,7 +442,7 @@ impl<'m> Ring<'m> {
         if !hand.reach.covers(ticket) {
             return Ok(Pushed::Elsewhere { segment: self.segment_of(ticket) });
         }
-        hand.reach.slot_ahead(ticket, AHEAD).expect();
+        hand.reach.slot_ahead(ticket, self.ahead).expect();
         let slot = hand.reach.slot(ticket);
         write(ticket, slot);
         slot.publish(ticket);
