@@ -1,4 +1,4 @@
-//! Values as bytes: postcard, and nothing besides.
+//! Values as bytes: by postcard; or as they are, if they say so ([`Pod`](crate::Pod)).
 
 use std::cell::Cell;
 use std::fmt::{self, Display};
@@ -42,12 +42,55 @@ pub enum DecodeError {
         /// How many there are.
         len: usize,
     },
+    /// The value of a [`Pod`](crate::Pod) has another length.
+    #[error("the message has {found} bytes, and a value {expected}")]
+    Length {
+        /// How many the value's type has.
+        expected: usize,
+        /// How many there are.
+        found: usize,
+    },
     /// The value holds something of this crate that did not survive the journey.
     #[error("{reason}")]
     Refused {
         /// What, and what to do.
         reason: &'static str,
     },
+}
+
+/// What can be put into a queue: what serde can serialize, and [`Pod`](crate::Pod). Nobody else implements
+/// it.
+pub trait Encode {
+    /// Its bytes, made in `buffer` unless they are there already.
+    #[doc(hidden)]
+    fn encoded<'b>(&'b self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], EncodeError>;
+}
+
+/// What can be got from a queue: what serde can deserialize without borrowing, and [`Pod`](crate::Pod).
+/// Nobody else implements it.
+pub trait Decode: Sized {
+    /// The value of all of `message`.
+    #[doc(hidden)]
+    fn decoded(message: &[u8]) -> Result<Self, DecodeError>;
+}
+
+impl<T: Serialize> Encode for T {
+    fn encoded<'b>(&'b self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], EncodeError> {
+        encode(self, buffer)?;
+        Ok(buffer)
+    }
+}
+
+impl<T: DeserializeOwned> Decode for T {
+    fn decoded(message: &[u8]) -> Result<Self, DecodeError> {
+        decode(message)
+    }
+}
+
+/// Encodes `value`.
+pub(crate) fn to_vec<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodeError> {
+    let mut encoded = Vec::new();
+    encode(value, &mut encoded).map(|()| encoded)
 }
 
 /// Encodes `value` into `buffer`, in place of what was there.

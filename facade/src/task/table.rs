@@ -27,15 +27,8 @@ impl Registered {
     pub fn new<A: DeserializeOwned, F: Task<A>>(task: F) -> Self {
         let run = move |args: &[u8]| {
             let args = wire::decode::<A>(args).map_err(|error| Failure::args(&error))?;
-            let called = panic::catch_unwind(AssertUnwindSafe(|| task.call(args).into_value()));
-            let value = match called {
-                Ok(Ok(value)) => value,
-                Ok(Err(text)) => return Err(Failure::Failed(text)),
-                Err(panic) => return Err(Failure::Panicked(text_of(&*panic))),
-            };
-            let mut answer = Vec::new();
-            wire::encode(&value, &mut answer).map_err(|error| Failure::answer(&error))?;
-            Ok(answer)
+            let value = attempt(|| task.call(args))?;
+            wire::to_vec(&value).map_err(|error| Failure::answer(&error))
         };
         Self { id: id::<F>(), name: type_name::<F>(), run: Box::new(run) }
     }
@@ -47,6 +40,14 @@ impl Registered {
     /// Runs it with encoded arguments.
     pub(crate) fn run(&self, args: &[u8]) -> Result<Vec<u8>, Failure> {
         (self.run)(args)
+    }
+}
+
+/// Calls `task`, which may fail or panic.
+pub(crate) fn attempt<R: Answer>(task: impl FnOnce() -> R) -> Result<R::Value, Failure> {
+    match panic::catch_unwind(AssertUnwindSafe(|| task().into_value())) {
+        Ok(done) => done.map_err(Failure::Failed),
+        Err(panic) => Err(Failure::Panicked(text_of(&*panic))),
     }
 }
 
