@@ -308,6 +308,17 @@ fn callbacks_are_called() {
     drop(all.error_callback(move |error| bad(format!("bad {error}"))));
     assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "bad not 3");
 
+    // Who waits for the answer waits for it, too.
+    let slow = || thread::sleep(Duration::from_millis(50));
+    let called = Arc::new(AtomicBool::new(false));
+    let calls = Arc::clone(&called);
+    let one = pool.apply_async(sleep_ms, (20,)).unwrap().callback(move |_| {
+        slow();
+        calls.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(one.get().unwrap(), 20);
+    assert!(called.load(Ordering::Relaxed) && one.ready());
+
     // One that panics costs nobody anything.
     let one = pool.apply_async(square, (5,)).unwrap().callback(|_| panic!("a callback does"));
     one.wait();

@@ -89,7 +89,7 @@ impl<R: 'static> AsyncResult<R> {
     /// Calls `callback` with the answer when it arrives, at once if it has. Not if there is none.
     ///
     /// It is called by the pool's own thread, which does nothing else meanwhile: it must not wait for
-    /// the pool.
+    /// the pool. Who waits for the answer goes on when it has returned.
     #[must_use = "the answer can still be waited for"]
     pub fn callback(self, callback: impl FnOnce(R) + Send + 'static) -> Self {
         let decode = self.decode;
