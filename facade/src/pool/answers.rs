@@ -34,7 +34,7 @@ impl<R: DeserializeOwned> AsyncResult<Vec<R>> {
 
 fn decode<R: DeserializeOwned>(outcome: &Option<Outcome>) -> Result<R, PoolError> {
     match outcome {
-        Some(Ok(bytes)) => wire::decode(&bytes.0).map_err(PoolError::Decode),
+        Some(Ok(bytes)) => wire::decode(bytes).map_err(PoolError::Decode),
         Some(Err(fault)) => Err(fault.clone().into()),
         None => Err(PoolError::Timeout),
     }

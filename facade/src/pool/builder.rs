@@ -44,7 +44,7 @@ impl PoolBuilder {
     {
         // Its type says it all.
         let _ = task;
-        let args = Args::Here(Arc::new(move || wire::to_vec(&args)));
+        let args = Args::Here(Arc::new(move || wire::to_bytes(&args)));
         self.initializer = Some(task::find::<F>().map(|task| Initializer { task, args }));
         self
     }

@@ -21,7 +21,7 @@ pub use error::PoolError;
 pub(crate) use worker::work;
 
 use crate::task::{self, Answer, Task};
-use crate::wire::{self, Bytes};
+use crate::wire;
 use handler::{Handler, Plan};
 use shared::{Phase, Shared};
 
@@ -238,7 +238,7 @@ impl Pool {
         // Its type says it all.
         let _ = task;
         let task = task::find::<F>()?;
-        let items = items.into_iter().map(|args| wire::to_vec(&args).map(Bytes));
+        let items = items.into_iter().map(|args| wire::to_bytes(&args));
         let items: Vec<_> = items.collect::<Result<_, _>>().map_err(PoolError::Args)?;
         let count = items.len();
         match chunksize(count) {

@@ -15,7 +15,6 @@ use super::orders::{Orders, Sent, VARIABLE};
 use super::{Call, Plan, ProcessError, Started, State, Work, current_process};
 use crate::hand_over;
 use crate::inherit::duplicate;
-use crate::wire::Bytes;
 
 /// Whatever the program's file is called now, and if it is still there.
 const THIS_PROGRAM: &str = "/proc/self/exe";
@@ -61,7 +60,7 @@ fn spawn(plan: &Plan, call: &Call) -> Result<Launched, ProcessError> {
         queues: queues.iter().map(AsRawFd::as_raw_fd).collect(),
         task,
         task_name: call.task.to_owned(),
-        args: Bytes(args),
+        args,
     };
     let sent = Sent::new(&orders).map_err(ProcessError::os("memfd_create"))?;
     // What was printed before stays before what the child prints.

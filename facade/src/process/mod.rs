@@ -31,7 +31,7 @@ pub use family::{
 use orders::Sent;
 
 use crate::task::{self, Answer, Failure, Task, UnknownTask};
-use crate::wire::{self, EncodeError};
+use crate::wire::{self, Bytes, EncodeError};
 
 /// A process that runs one function, as Python's `multiprocessing.Process`.
 ///
@@ -109,7 +109,7 @@ type Closure = Box<dyn FnOnce() -> Result<(), Failure> + Send>;
 struct Call {
     find: fn() -> Result<u32, UnknownTask>,
     task: &'static str,
-    encode: Box<dyn Fn() -> Result<Vec<u8>, EncodeError> + Send>,
+    encode: Box<dyn Fn() -> Result<Bytes, EncodeError> + Send>,
 }
 
 /// A process that was started.
@@ -148,7 +148,7 @@ impl Process {
     {
         // Its type says it all.
         let _ = task;
-        let encode = Box::new(move || wire::to_vec(&args));
+        let encode = Box::new(move || wire::to_bytes(&args));
         Self::of(Work::Call(Call { find: task::find::<F>, task: type_name::<F>(), encode }))
     }
 

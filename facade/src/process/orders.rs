@@ -60,7 +60,7 @@ impl Sent {
 
     pub(crate) fn new(orders: &Orders) -> io::Result<Self> {
         let sent = Self::blank()?;
-        let text = wire::to_vec(orders).map_err(io::Error::other)?;
+        let text = wire::to_bytes(orders).map_err(io::Error::other)?;
         sent.file.write_all_at(&sent.nonce, 0)?;
         sent.file.write_all_at(&text, NONCE as u64)?;
         Ok(sent)

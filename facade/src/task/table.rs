@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{Answer, Task, id};
-use crate::wire;
+use crate::wire::{self, Bytes};
 
 /// A function in the table. [`tasks!`](crate::tasks) makes them.
 pub struct Registered {
@@ -20,7 +20,7 @@ pub struct Registered {
 }
 
 /// From encoded arguments to an encoded answer.
-type Run = dyn Fn(&[u8]) -> Result<Vec<u8>, Failure> + Send + Sync;
+type Run = dyn Fn(&[u8]) -> Result<Bytes, Failure> + Send + Sync;
 
 impl Registered {
     /// Decodes the arguments, calls `task`, encodes what it returns.
@@ -28,7 +28,7 @@ impl Registered {
         let run = move |args: &[u8]| {
             let args = wire::decode::<A>(args).map_err(|error| Failure::args(&error))?;
             let value = attempt(|| task.call(args))?;
-            wire::to_vec(&value).map_err(|error| Failure::answer(&error))
+            wire::to_bytes(&value).map_err(|error| Failure::answer(&error))
         };
         Self { id: id::<F>(), name: type_name::<F>(), run: Box::new(run) }
     }
@@ -38,7 +38,7 @@ impl Registered {
     }
 
     /// Runs it with encoded arguments.
-    pub(crate) fn run(&self, args: &[u8]) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn run(&self, args: &[u8]) -> Result<Bytes, Failure> {
         (self.run)(args)
     }
 }
