@@ -296,7 +296,8 @@ fn callbacks_are_called() {
     let one = one.callback(move |value| good(format!("good {value}")));
     let one = one.error_callback(move |error| bad(format!("bad {error}")));
     assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "good 25");
-    // At once, if the answer is there.
+    // At once, if the answer is ready.
+    one.wait();
     let late = teller();
     let one = one.callback(move |value| late(format!("late {value}")));
     assert_eq!(told.try_recv().unwrap(), "late 25");

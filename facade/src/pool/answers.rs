@@ -86,7 +86,8 @@ impl<R> AsyncResult<R> {
 }
 
 impl<R: 'static> AsyncResult<R> {
-    /// Calls `callback` with the answer when it arrives, at once if it has. Not if there is none.
+    /// Calls `callback` with the answer when it arrives, at once if it is [`ready`](Self::ready). Not if
+    /// there is none.
     ///
     /// It is called by the pool's own thread, which does nothing else meanwhile: it must not wait for
     /// the pool. Who waits for the answer goes on when it has returned.
