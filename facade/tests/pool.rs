@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         is_daemon,
         in_a_daemon,
         pool_that_is_forgotten,
+        forget_pool,
     ]);
     runner::run(tests![
         apply_returns_what_the_task_returns,
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         dropping_terminates,
         workers_are_daemons_of_who_is_none,
         workers_end_with_a_killed_parent,
+        a_forgotten_pool_ends_with_its_process,
         numbers_are_checked,
     ])
 }
@@ -182,6 +184,13 @@ fn pool_that_is_forgotten(to: Queue<u32>) {
     let pool = Pool::new(2).unwrap();
     to.put(pool.apply(pid, ()).unwrap()).unwrap();
     thread::sleep(PATIENCE);
+}
+
+fn forget_pool(to: Queue<u32>) {
+    let pool = Pool::new(2).unwrap();
+    to.put(pool.apply(pid, ()).unwrap()).unwrap();
+    _ = pool.map_async(sleep_ms, [60_000; 10], Some(1)).unwrap();
+    std::mem::forget(pool);
 }
 
 fn apply_returns_what_the_task_returns() {
@@ -583,6 +592,19 @@ fn workers_end_with_a_killed_parent() {
     let timeout = PATIENCE.try_into().unwrap();
     let mut polled = [rustix::event::PollFd::new(&worker, rustix::event::PollFlags::IN)];
     assert_eq!(rustix::event::poll(&mut polled, Some(&timeout)).unwrap(), 1, "it lives on");
+}
+
+/// As daemons do, at the end of its program.
+fn a_forgotten_pool_ends_with_its_process() {
+    for _ in 0..5 {
+        let pids = Queue::new(1).unwrap();
+        let process = Process::new(forget_pool, (pids.clone(),));
+        process.start().unwrap();
+        assert!(process.join_timeout(PATIENCE / 2).unwrap(), "it waits for workers");
+        assert_eq!((process.exitcode(), process.failure()), (Some(0), None));
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pids.get_nowait().unwrap()));
+        assert!(stat.is_err() || stat.is_ok_and(|stat| stat.contains(") Z ")), "a worker is left");
+    }
 }
 
 fn numbers_are_checked() {

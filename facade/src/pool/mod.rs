@@ -64,7 +64,7 @@ pub type Returned<F, A> = <<F as Task<A>>::Output as Answer>::Value;
 /// # The end
 /// After [`close`](Self::close) what was called for is done; then [`join`](Self::join) returns. After
 /// [`terminate`](Self::terminate), and when the pool is dropped, nothing more is done: whoever waits is
-/// told [`PoolError::Terminated`].
+/// told [`PoolError::Terminated`]. The end of the program terminates it, too.
 pub struct Pool {
     shared: Arc<Shared>,
     processes: usize,

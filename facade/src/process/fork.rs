@@ -29,13 +29,12 @@ pub(super) fn fork(plan: &Plan, closure: Closure) -> Result<Launched, (Closure, 
     let (mut out, err) = (io::stdout().lock(), io::stderr().lock());
     _ = out.flush();
     // SAFETY: whoever made the closure knows what a copy can do (contract of Process::fork).
-    let pid = unsafe { libc::fork() };
+    let forked = u32::try_from(unsafe { libc::fork() }).map_err(|_| io::Error::last_os_error());
     drop((out, err));
-    if pid == 0 {
+    if let Ok(0) = forked {
         let code = panic::catch_unwind(AssertUnwindSafe(|| live(plan, parent, &sent, closure)));
         end(code.unwrap_or(FAILED));
     }
-    let forked = u32::try_from(pid).map_err(|_| io::Error::last_os_error());
     let child = forked.map_err(ProcessError::os("fork")).and_then(|pid| launch::adopt(pid, sent));
     // If it runs, what the closure holds is the child's alone from now on.
     child.map_err(|error| (closure, error))

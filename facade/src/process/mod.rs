@@ -56,7 +56,7 @@ use crate::wire::{self, Bytes, EncodeError};
 /// ```
 ///
 /// # The child
-/// It is this program, started again; the first statement of `main` must be [`init`](crate::init),
+/// It is this program, started again (a copy, if it is made by [`Process::fork`]); the first statement of `main` must be [`init`](crate::init),
 /// which runs the function in the child and never returns there. The arguments travel encoded; a
 /// [`Queue`](crate::Queue) among them, or anywhere in them, is the same queue in the child. The
 /// environment and the arguments of `main` are the parent's (and `SHMQ_TASK` is set). Its standard
@@ -154,12 +154,12 @@ impl Process {
 
     /// A process that will run `task` in a copy of this one, by fork(2), once it is started.
     ///
-    /// The copy has all of this process's memory, so `task` may be a closure with captures, neither
-    /// [`init`](crate::init) nor serde is needed, and it starts sooner. What is captured is moved to the
-    /// child; a [`Queue`](crate::Queue) is the same queue there. Exit codes, failures, panics and the end
-    /// are as for other processes: `task` is all that runs in the child, which then waits for its own
-    /// children and ends without running this process's destructors. Its standard input is empty, and
-    /// what was printed is printed once. A [`Pool`](crate::Pool) of this process does not run there.
+    /// The copy has all of this process's memory, so `task` may be a closure with captures, and neither
+    /// [`init`](crate::init) nor serde is needed. What is captured is moved to the child; a
+    /// [`Queue`](crate::Queue) is the same queue there. Exit codes, failures, panics and the end are as for
+    /// other processes: `task` is all that runs in the child, which then waits for its own children and ends
+    /// without running this process's destructors. Its standard input is empty, and what was printed is
+    /// printed once. A [`Pool`](crate::Pool) of this process does not run there.
     ///
     /// ```
     /// use shmq::{Process, Queue};
