@@ -17,8 +17,8 @@ use std::{env, thread};
 use rustix::event::{PollFd, PollFlags, poll};
 use serde::{Deserialize, Serialize, Serializer};
 use shmq::{
-    GetError, JoinableQueue, Pool, PoolError, Process, ProcessError, PutError, Queue, SimpleQueue,
-    Task, active_children, current_process, parent_process,
+    GetError, JoinableQueue, Manager, ManagerJoinableQueue, Pool, PoolError, Process, ProcessError,
+    PutError, Queue, SimpleQueue, Task, active_children, current_process, parent_process,
 };
 
 /// How long is looked whether `join` returns, if it should not.
@@ -151,6 +151,7 @@ enum Subject {
     Queue(Queue<Text>),
     Joinable(JoinableQueue<Text>),
     Simple(SimpleQueue<Text>),
+    Managed(ManagerJoinableQueue<Text>),
 }
 
 /// The same call, whatever the queue is.
@@ -159,6 +160,7 @@ macro_rules! either {
         match $subject {
             Subject::Queue($queue) => $call,
             Subject::Joinable($queue) => $call,
+            Subject::Managed($queue) => $call,
             Subject::Simple(_) => panic!("a simple queue has no such member"),
         }
     };
@@ -169,13 +171,17 @@ impl Subject {
         match kind {
             "queue" => Self::Queue(Queue::new(maxsize).unwrap()),
             "simple" => Self::Simple(SimpleQueue::new().unwrap()),
+            "managed" => Self::Managed(Manager::new().joinable_queue(maxsize).unwrap()),
             _ => Self::Joinable(JoinableQueue::new(maxsize).unwrap()),
         }
     }
 
     fn joinable(&self) -> &JoinableQueue<Text> {
-        let Self::Joinable(queue) = self else { panic!("this queue cannot be joined") };
-        queue
+        match self {
+            Self::Joinable(queue) => queue,
+            Self::Managed(queue) => queue,
+            _ => panic!("this queue cannot be joined"),
+        }
     }
 
     fn put(&self, value: &str) -> Result<String, String> {
@@ -317,6 +323,7 @@ fn run(script: &str) -> Vec<String> {
             Subject::Queue(queue) => Subject::Queue(queue.clone()),
             Subject::Joinable(queue) => Subject::Joinable(queue.clone()),
             Subject::Simple(queue) => Subject::Simple(queue.clone()),
+            Subject::Managed(queue) => Subject::Managed(queue.clone()),
         };
         let child = Process::new(in_child, (subject, words, to.clone()));
         child.start().unwrap();
@@ -448,6 +455,16 @@ fn scripts_by_hand_end_alike() {
             "child put a; empty; get; put b; child get; empty; child close; put c; get",
         ),
     ]);
+    scripts.extend(
+        [
+            "qsize; empty; full; put a; put_nowait b; full; put_nowait c; put_timeout c 20; \
+             put_timeout c 0; put_unblocked c 5000; qsize; get; get_nowait; empty; get_nowait; \
+             get_timeout 20; get_timeout 0; get_unblocked 5000",
+            "put a; child get; join; child task_done; join; task_done; child put b; get; qsize; \
+             join; task_done; child join",
+        ]
+        .map(|steps| script("managed", 2, steps)),
+    );
     // What is listed as different, often enough for each to be seen.
     let at_once = vec!["put_and_get_at_once x"; 30].join(";");
     scripts.push(script("queue", 0, &at_once));
