@@ -13,14 +13,14 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use shmq_engine::{PopError, Producer, PushError, Uncommitted, Wait};
 
 use crate::builder::Builder;
 use crate::error::{CreateError, GetError, PartlyGot, PartlyPut, PutError, Refused, TaskDoneError};
-use crate::queue::{Drain, Iter, Queue};
+use crate::queue::{Iter, Queue};
 use crate::signal::{Deadline, Signal};
+use crate::wire::{Decode, Encode};
 
 /// A [`Queue`] that counts the tasks which were put and are not done yet, as Python's
 /// `multiprocessing.JoinableQueue`.
@@ -257,7 +257,7 @@ impl<T> JoinableQueue<T> {
     }
 }
 
-impl<T: Serialize> JoinableQueue<T> {
+impl<T: Encode> JoinableQueue<T> {
     /// As [`Queue::put`], and counts it.
     ///
     /// # Errors
@@ -326,7 +326,7 @@ impl<T: Serialize> JoinableQueue<T> {
     }
 }
 
-impl<T: DeserializeOwned> JoinableQueue<T> {
+impl<T: Decode> JoinableQueue<T> {
     /// As [`Queue::get`]. Say [`task_done`](JoinableQueue::task_done) when it is. (What was no value,
     /// [`GetError::Decode`], is done.)
     ///
@@ -396,8 +396,8 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
     }
 
     /// As [`Queue::drain`]. Say [`task_done`](JoinableQueue::task_done) for every value.
-    pub fn drain(&self) -> Drain<'_, T> {
-        Drain::new(|| self.get_nowait())
+    pub fn drain(&self) -> Iter<'_, T> {
+        Iter::new(|| self.get_nowait())
     }
 
     fn guard(&self, value: T) -> Unfinished<T> {
@@ -415,7 +415,7 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
     }
 }
 
-impl<'q, T: DeserializeOwned> IntoIterator for &'q JoinableQueue<T> {
+impl<'q, T: Decode> IntoIterator for &'q JoinableQueue<T> {
     type Item = Result<T, GetError>;
     type IntoIter = Iter<'q, T>;
 

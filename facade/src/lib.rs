@@ -26,9 +26,9 @@
 //! [`Queue::new`] makes an anonymous queue, which travels to a child as an argument of its
 //! [`Process`]. Children started by other means, of other programs even, get one by
 //! [`Queue::inherit`]; [`Builder::create_named`] makes one that unrelated processes
-//! [`open`](Queue::open) by name. Values travel as bytes, encoded by serde and postcard. For bytes
-//! without encoding, and for queues with one producer or one consumer, which are faster, see
-//! `shmq_engine`.
+//! [`open`](Queue::open) by name. Values travel as bytes, encoded by serde and postcard; or as the bytes that
+//! they are, if they are [`Pod`], which can also be written and read in place. For messages that are bytes, and
+//! for queues with one producer or one consumer, which are faster, see `shmq_engine`.
 //!
 //! # Queues
 //! [`Queue`] has the members of Python's, and what its users wish it had: [`shutdown`](Queue::shutdown),
@@ -39,7 +39,8 @@
 //! # Processes
 //! A [`Process`] runs a function in a new process. That is this program, started again, with none of
 //! the parent's memory; so `main` begins with [`init`], which is told the functions that may run
-//! there, and closures with captures cannot. Arguments and answers are what serde can encode.
+//! there, and closures with captures cannot. Arguments and answers are what serde can encode. (Who knows what
+//! `fork` does to programs with threads can have that, and closures: [`Process::fork`].)
 //! A [`Pool`] keeps such processes, and runs many tasks in them. A queue is shared by inheritance, as
 //! an argument of a process; one made by a [`Manager`] travels anywhere.
 //!
@@ -64,6 +65,7 @@ mod inherit;
 mod init;
 mod joinable;
 mod manager;
+mod pod;
 mod pool;
 mod process;
 mod queue;
@@ -79,15 +81,16 @@ pub use error::{
 pub use init::init;
 pub use joinable::{JoinableQueue, Unfinished};
 pub use manager::{Manager, ManagerJoinableQueue, ManagerQueue};
+pub use pod::Pod;
 pub use pool::{AsyncResult, Imap, Pool, PoolBuilder, PoolError, Returned};
 pub use process::{
     CurrentProcess, ParentProcess, Process, ProcessError, active_children, cpu_count,
     current_process, parent_process,
 };
-pub use queue::{Drain, Iter, Queue};
+pub use queue::{Iter, Queue};
 pub use shmq_engine::unlink;
 #[doc(no_inline)]
 pub use shmq_engine::{AttachError, PopError, PushError, Wait};
 pub use simple::SimpleQueue;
 pub use task::{Answer, Registered, Task, UnknownTask, Value};
-pub use wire::{DecodeError, EncodeError};
+pub use wire::{Decode, DecodeError, Encode, EncodeError};

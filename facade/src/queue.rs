@@ -6,14 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use shmq_engine::{AttachError, Consumer, PopError, Producer, Wait};
 
 use crate::builder::Builder;
 use crate::error::{CreateError, GetError, PartlyGot, PartlyPut, PutError, Refused};
 use crate::handles::{Handle, Handles, Lent};
-use crate::wire;
+use crate::wire::{Decode, Encode};
 
 /// A first-in-first-out queue of values, between any threads of any processes.
 ///
@@ -225,7 +223,7 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    fn producer(&self) -> Result<Lent<'_, Producer>, Refused> {
+    pub(crate) fn producer(&self) -> Result<Lent<'_, Producer>, Refused> {
         self.ensure_open().map_err(|what| Refused::Closed { what })?;
         self.inner.producer().map_err(Refused::Attach)
     }
@@ -236,7 +234,7 @@ impl<T> Queue<T> {
     }
 }
 
-impl<T: Serialize> Queue<T> {
+impl<T: Encode> Queue<T> {
     /// Puts `value`, waiting for a place as long as it takes. When this returns, every process sees
     /// the value. If this process is killed meanwhile, the value is in the queue, whole, or not.
     ///
@@ -296,15 +294,17 @@ impl<T: Serialize> Queue<T> {
     }
 
     fn put_run(&self, mut run: Vec<T>) -> Result<(), PartlyPut<T>> {
+        let mut buffers = vec![Vec::new(); run.len()];
         let mut messages = Vec::with_capacity(run.len());
         let mut unencodable = None;
-        for value in &run {
-            let mut message = Vec::new();
-            if let Err(source) = wire::encode(value, &mut message) {
-                unencodable = Some(source);
-                break;
+        for (value, buffer) in run.iter().zip(&mut buffers) {
+            match value.encoded(buffer) {
+                Ok(message) => messages.push(message),
+                Err(source) => {
+                    unencodable = Some(source);
+                    break;
+                }
             }
-            messages.push(message);
         }
         let (put, why) = match self.producer() {
             Ok(mut lent) => match lent.side.push_many(&messages) {
@@ -333,16 +333,16 @@ impl<T: Serialize> Queue<T> {
             Err(refused) => return Err(PutError::new(value, refused)),
         };
         let Handle { side: producer, buffer } = &mut *lent;
-        if let Err(source) = wire::encode(&value, buffer) {
-            return Err(PutError::Encode { value, source });
-        }
-        let done = push(producer, buffer);
+        let done = match value.encoded(buffer) {
+            Ok(message) => push(producer, message),
+            Err(source) => return Err(PutError::Encode { value, source }),
+        };
         forget_large(buffer);
         done.map_err(|error| PutError::new(value, error.into()))
     }
 }
 
-impl<T: DeserializeOwned> Queue<T> {
+impl<T: Decode> Queue<T> {
     /// Gets the next value, waiting for one as long as it takes. If this process is killed
     /// meanwhile, the value is still in the queue, or gone with the process.
     ///
@@ -388,7 +388,7 @@ impl<T: DeserializeOwned> Queue<T> {
     /// The values that were got, how many messages were none, and the first error.
     pub(crate) fn get_run(&self, most: usize) -> (Vec<T>, usize, Option<GetError>) {
         let (mut got, mut lost, mut why) = (Vec::new(), 0, None);
-        let each = |message: &[u8]| match wire::decode(message) {
+        let each = |message: &[u8]| match T::decoded(message) {
             Ok(value) => got.push(value),
             Err(source) => {
                 lost += 1;
@@ -423,8 +423,8 @@ impl<T: DeserializeOwned> Queue<T> {
 
     /// The values that are there, until the queue is empty. Never waits. Errors are as for
     /// [`Queue::iter`].
-    pub fn drain(&self) -> Drain<'_, T> {
-        Drain::new(|| self.get_nowait())
+    pub fn drain(&self) -> Iter<'_, T> {
+        Iter::new(|| self.get_nowait())
     }
 
     fn get_by(
@@ -441,7 +441,7 @@ impl<T: DeserializeOwned> Queue<T> {
                 Err(source) => return Err(GetError::new(source)),
             }
         };
-        let value = wire::decode(&buffer[..len]);
+        let value = T::decoded(&buffer[..len]);
         forget_large(buffer);
         value.map_err(|source| GetError::Decode { source })
     }
@@ -500,23 +500,22 @@ fn attach<S, O>(
 /// How an iterator gets the next value.
 type Get<'q, T> = Box<dyn FnMut() -> Result<T, GetError> + Send + 'q>;
 
-/// The values that come; from [`Queue::iter`].
-pub struct Iter<'q, T>(Items<'q, T>);
-
-/// The values that are there; from [`Queue::drain`].
-pub struct Drain<'q, T>(Items<'q, T>);
-
-struct Items<'q, T> {
+/// The values that come, from [`Queue::iter`], or those that are there, from [`Queue::drain`].
+pub struct Iter<'q, T> {
     get: Get<'q, T>,
     is_over: bool,
 }
 
-impl<'q, T> Items<'q, T> {
-    fn new(get: impl FnMut() -> Result<T, GetError> + Send + 'q) -> Self {
+impl<'q, T> Iter<'q, T> {
+    pub(crate) fn new(get: impl FnMut() -> Result<T, GetError> + Send + 'q) -> Self {
         Self { get: Box::new(get), is_over: false }
     }
+}
 
-    fn next(&mut self) -> Option<Result<T, GetError>> {
+impl<T> Iterator for Iter<'_, T> {
+    type Item = Result<T, GetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
         if self.is_over {
             return None;
         }
@@ -526,47 +525,13 @@ impl<'q, T> Items<'q, T> {
     }
 }
 
-impl<'q, T> Iter<'q, T> {
-    pub(crate) fn new(get: impl FnMut() -> Result<T, GetError> + Send + 'q) -> Self {
-        Self(Items::new(get))
-    }
-}
-
-impl<'q, T> Drain<'q, T> {
-    pub(crate) fn new(get: impl FnMut() -> Result<T, GetError> + Send + 'q) -> Self {
-        Self(Items::new(get))
-    }
-}
-
-impl<T> Iterator for Iter<'_, T> {
-    type Item = Result<T, GetError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.0.next()
-    }
-}
-
-impl<T> Iterator for Drain<'_, T> {
-    type Item = Result<T, GetError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.0.next()
-    }
-}
-
 impl<T> fmt::Debug for Iter<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Iter").field("is_over", &self.0.is_over).finish_non_exhaustive()
+        f.debug_struct("Iter").field("is_over", &self.is_over).finish_non_exhaustive()
     }
 }
 
-impl<T> fmt::Debug for Drain<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Drain").field("is_over", &self.0.is_over).finish_non_exhaustive()
-    }
-}
-
-impl<'q, T: DeserializeOwned> IntoIterator for &'q Queue<T> {
+impl<'q, T: Decode> IntoIterator for &'q Queue<T> {
     type Item = Result<T, GetError>;
     type IntoIter = Iter<'q, T>;
 

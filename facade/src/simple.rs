@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{CreateError, GetError, PutError};
 use crate::queue::Queue;
+use crate::wire::{Decode, Encode};
 
 /// A queue with `put`, `get`, `empty` and `close`, as Python's `multiprocessing.SimpleQueue`.
 ///
@@ -51,7 +51,7 @@ impl<T> SimpleQueue<T> {
     }
 }
 
-impl<T: Serialize> SimpleQueue<T> {
+impl<T: Encode> SimpleQueue<T> {
     /// Puts `value`. When this returns, every process sees it.
     ///
     /// # Errors
@@ -64,7 +64,7 @@ impl<T: Serialize> SimpleQueue<T> {
     }
 }
 
-impl<T: DeserializeOwned> SimpleQueue<T> {
+impl<T: Decode> SimpleQueue<T> {
     /// Gets the next value, waiting for one as long as it takes.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
-//! Values as bytes: postcard, and nothing besides.
+//! Values as bytes: by postcard; or as they are, if they say so ([`Pod`](crate::Pod)).
 
 use std::cell::Cell;
 use std::fmt::{self, Display};
+use std::ops::Deref;
 
 use serde::de::{DeserializeOwned, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -42,6 +43,14 @@ pub enum DecodeError {
         /// How many there are.
         len: usize,
     },
+    /// The value of a [`Pod`](crate::Pod) has another length.
+    #[error("the message has {found} bytes, and a value {expected}")]
+    Length {
+        /// How many the value's type has.
+        expected: usize,
+        /// How many there are.
+        found: usize,
+    },
     /// The value holds something of this crate that did not survive the journey.
     #[error("{reason}")]
     Refused {
@@ -50,16 +59,49 @@ pub enum DecodeError {
     },
 }
 
-/// Encodes `value` into `buffer`, in place of what was there.
-pub(crate) fn encode<T: Serialize>(value: &T, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
+/// What can be put into a queue: what serde can serialize, and [`Pod`](crate::Pod). Nobody else implements
+/// it.
+pub trait Encode {
+    /// Its bytes, made in `buffer` unless they are there already.
+    #[doc(hidden)]
+    fn encoded<'b>(&'b self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], EncodeError>;
+}
+
+/// What can be got from a queue: what serde can deserialize without borrowing, and [`Pod`](crate::Pod).
+/// Nobody else implements it.
+pub trait Decode: Sized {
+    /// The value of all of `message`.
+    #[doc(hidden)]
+    fn decoded(message: &[u8]) -> Result<Self, DecodeError>;
+}
+
+impl<T: Serialize> Encode for T {
+    fn encoded<'b>(&'b self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], EncodeError> {
+        let mut empty = std::mem::take(buffer);
+        empty.clear();
+        *buffer = encode(self, empty)?;
+        Ok(buffer)
+    }
+}
+
+impl<T: DeserializeOwned> Decode for T {
+    fn decoded(message: &[u8]) -> Result<Self, DecodeError> {
+        decode(message)
+    }
+}
+
+/// Encodes `value`.
+pub(crate) fn to_bytes<T: Serialize>(value: &T) -> Result<Bytes, EncodeError> {
+    encode(value, Bytes::Short { len: 0, bytes: [0; SHORT] })
+}
+
+/// Encodes `value` behind what is in `buffer`.
+fn encode<T: Serialize, B: Extend<u8>>(value: &T, buffer: B) -> Result<B, EncodeError> {
     REASON.set(None);
-    let mut empty = std::mem::take(buffer);
-    empty.clear();
-    *buffer = postcard::to_extend(value, empty).map_err(|error| match REASON.take() {
+    postcard::to_extend(value, buffer).map_err(|error| match REASON.take() {
         Some(reason) => EncodeError::Refused { reason },
         None => EncodeError::Unencodable(error),
-    })?;
-    Ok(())
+    })
 }
 
 /// Decodes a value from all of `message`.
@@ -86,13 +128,55 @@ pub(crate) fn refuse<E>(reason: &'static str, custom: impl FnOnce(&'static str) 
     custom(reason)
 }
 
-/// Bytes as such: serde takes a `Vec<u8>` for a sequence, one byte at a time.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Bytes(pub(crate) Vec<u8>);
+/// Bytes as such: serde takes a `Vec<u8>` for a sequence, one byte at a time. A few need no memory besides: a
+/// small task of a pool has none but what its function asks for.
+#[derive(Clone, Debug)]
+pub(crate) enum Bytes {
+    Short { len: u8, bytes: [u8; SHORT] },
+    Long(Vec<u8>),
+}
+
+/// As many as make no `Bytes` larger than a `Vec`.
+const SHORT: usize = 15;
+const _: () = assert!(size_of::<Bytes>() == size_of::<Vec<u8>>());
+
+impl Extend<u8> for Bytes {
+    fn extend<I: IntoIterator<Item = u8>>(&mut self, more: I) {
+        let mut more = more.into_iter();
+        while let Self::Short { len, bytes } = self {
+            let Some(byte) = more.next() else { return };
+            match bytes.get_mut(usize::from(*len)) {
+                Some(place) => {
+                    *place = byte;
+                    *len += 1;
+                }
+                None => {
+                    let mut long = bytes.to_vec();
+                    long.push(byte);
+                    *self = Self::Long(long);
+                }
+            }
+        }
+        if let Self::Long(long) = self {
+            long.extend(more);
+        }
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Short { len, bytes } => &bytes[..usize::from(*len)],
+            Self::Long(bytes) => bytes,
+        }
+    }
+}
 
 impl Serialize for Bytes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
+        serializer.serialize_bytes(self)
     }
 }
 
@@ -108,7 +192,14 @@ impl<'de> Deserialize<'de> for Bytes {
             }
 
             fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
-                Ok(Bytes(bytes.to_vec()))
+                let mut short = [0; SHORT];
+                Ok(match short.get_mut(..bytes.len()) {
+                    None => Bytes::Long(bytes.to_vec()),
+                    Some(start) => {
+                        start.copy_from_slice(bytes);
+                        Bytes::Short { len: bytes.len() as u8, bytes: short }
+                    }
+                })
             }
         }
 

@@ -3,7 +3,9 @@
 facade/tests/cpython.rs runs the same over shmq's, and compares.
 """
 
+import functools
 import multiprocessing
+import multiprocessing.managers
 import os
 import queue
 import re
@@ -20,6 +22,8 @@ def make(kind, maxsize):
         return multiprocessing.SimpleQueue()
     if kind == "thread":
         return queue.Queue(maxsize)
+    if kind == "managed":
+        return manager().JoinableQueue(maxsize)
     made = {"queue": multiprocessing.Queue, "joinable": multiprocessing.JoinableQueue}[kind](maxsize)
     # The feeder thread has sent so many: what was put is visible when as many were sent.
     made.put_count = made.sent_count = 0
@@ -31,6 +35,11 @@ def make(kind, maxsize):
 
     made._send_bytes = send_and_count
     return made
+
+
+@functools.cache
+def manager():
+    return multiprocessing.Manager()
 
 
 def settle(q):
@@ -50,7 +59,10 @@ def has_unfinished(q):
 def join(q):
     thread = threading.Thread(target=q.join, daemon=True)
     thread.start()
-    thread.join(NOT_YET if has_unfinished(q) else PATIENCE)
+    if isinstance(q, multiprocessing.managers.BaseProxy):
+        thread.join(10 * NOT_YET)  # nobody tells how many are unfinished
+    else:
+        thread.join(NOT_YET if has_unfinished(q) else PATIENCE)
     return "blocks" if thread.is_alive() else "joined"
 
 
@@ -157,6 +169,8 @@ def main():
                 print(line.strip(), flush=True)
             case words:
                 print(step(q, words), flush=True)
+    if manager.cache_info().currsize:
+        manager().shutdown()
     # Threads that wait for what will not come stay behind.
     os._exit(0)
 

@@ -1,18 +1,25 @@
 //! The same scripts over these queues and over CPython's, compared step by step.
 //!
 //! Scripts are written by hand and at random, from fixed seeds. `cpython.py` is the other half. Where the two
-//! may differ is listed here, and in docs/PYTHON.md.
+//! may differ is listed here, and in docs/PYTHON.md. What processes and pools do is told line by line, here and
+//! by `cpython_processes.py`.
 
 mod runner;
 
-use std::fmt::Display;
+use std::collections::HashSet;
+use std::fmt::{Debug, Display};
 use std::io::Write;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{self, Command, ExitCode, Stdio, exit};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use serde::{Deserialize, Serialize, Serializer};
-use shmq::{GetError, JoinableQueue, Process, PutError, Queue, SimpleQueue};
+use shmq::{
+    GetError, JoinableQueue, Manager, ManagerJoinableQueue, Pool, PoolError, Process, ProcessError,
+    PutError, Queue, SimpleQueue, Task, active_children, current_process, parent_process,
+};
 
 /// How long is looked whether `join` returns, if it should not.
 const NOT_YET: Duration = Duration::from_millis(50);
@@ -20,11 +27,26 @@ const NOT_YET: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
-    shmq::init(shmq::tasks![in_child]);
+    shmq::init(shmq::tasks![
+        in_child,
+        nothing,
+        seven,
+        leave,
+        fail,
+        sleep,
+        introduce,
+        square,
+        add,
+        picky,
+        set_up,
+        wait_a_little,
+        pid
+    ]);
     let tests = tests![
         scripts_by_hand_end_alike,
         scripts_at_random_end_alike,
         scripts_with_shutdown_end_alike,
+        processes_and_pools_end_alike,
         every_difference_is_documented,
     ];
     let found = python();
@@ -129,6 +151,7 @@ enum Subject {
     Queue(Queue<Text>),
     Joinable(JoinableQueue<Text>),
     Simple(SimpleQueue<Text>),
+    Managed(ManagerJoinableQueue<Text>),
 }
 
 /// The same call, whatever the queue is.
@@ -137,6 +160,7 @@ macro_rules! either {
         match $subject {
             Subject::Queue($queue) => $call,
             Subject::Joinable($queue) => $call,
+            Subject::Managed($queue) => $call,
             Subject::Simple(_) => panic!("a simple queue has no such member"),
         }
     };
@@ -147,13 +171,17 @@ impl Subject {
         match kind {
             "queue" => Self::Queue(Queue::new(maxsize).unwrap()),
             "simple" => Self::Simple(SimpleQueue::new().unwrap()),
+            "managed" => Self::Managed(Manager::new().joinable_queue(maxsize).unwrap()),
             _ => Self::Joinable(JoinableQueue::new(maxsize).unwrap()),
         }
     }
 
     fn joinable(&self) -> &JoinableQueue<Text> {
-        let Self::Joinable(queue) = self else { panic!("this queue cannot be joined") };
-        queue
+        match self {
+            Self::Joinable(queue) => queue,
+            Self::Managed(queue) => queue,
+            _ => panic!("this queue cannot be joined"),
+        }
     }
 
     fn put(&self, value: &str) -> Result<String, String> {
@@ -295,6 +323,7 @@ fn run(script: &str) -> Vec<String> {
             Subject::Queue(queue) => Subject::Queue(queue.clone()),
             Subject::Joinable(queue) => Subject::Joinable(queue.clone()),
             Subject::Simple(queue) => Subject::Simple(queue.clone()),
+            Subject::Managed(queue) => Subject::Managed(queue.clone()),
         };
         let child = Process::new(in_child, (subject, words, to.clone()));
         child.start().unwrap();
@@ -426,6 +455,16 @@ fn scripts_by_hand_end_alike() {
             "child put a; empty; get; put b; child get; empty; child close; put c; get",
         ),
     ]);
+    scripts.extend(
+        [
+            "qsize; empty; full; put a; put_nowait b; full; put_nowait c; put_timeout c 20; \
+             put_timeout c 0; put_unblocked c 5000; qsize; get; get_nowait; empty; get_nowait; \
+             get_timeout 20; get_timeout 0; get_unblocked 5000",
+            "put a; child get; join; child task_done; join; task_done; child put b; get; qsize; \
+             join; task_done; child join",
+        ]
+        .map(|steps| script("managed", 2, steps)),
+    );
     // What is listed as different, often enough for each to be seen.
     let at_once = vec!["put_and_get_at_once x"; 30].join(";");
     scripts.push(script("queue", 0, &at_once));
@@ -555,4 +594,220 @@ fn scripts_with_shutdown_end_alike() {
     ]);
     let differences: usize = compare(&scripts).iter().sum();
     assert_eq!(differences, 0);
+}
+
+fn nothing() {}
+
+fn seven() -> u8 {
+    7
+}
+
+fn leave() {
+    exit(7);
+}
+
+fn fail() -> Result<(), String> {
+    Err("no milk".to_owned())
+}
+
+fn sleep() {
+    thread::sleep(PATIENCE);
+}
+
+fn pid() -> u32 {
+    process::id()
+}
+
+fn introduce(to: Queue<String>, method: String) {
+    let (own, parent) = (current_process(), parent_process().unwrap());
+    let is = [own.daemon(), parent.is_alive()].map(truth);
+    let child = of(&method, nothing, ());
+    let end = match child.start() {
+        Ok(()) => {
+            child.join().unwrap();
+            let name = child.get_name();
+            format!("{} {}", &name[name.len() - 2..], child.exitcode().unwrap())
+        }
+        Err(error) => error.to_string(),
+    };
+    to.put(format!("{} {} {} {} {end}", own.name(), is[0], parent.name(), is[1])).unwrap();
+}
+
+fn square(number: i64) -> i64 {
+    number * number
+}
+
+fn add(a: i64, b: i64) -> i64 {
+    a + b
+}
+
+fn picky(number: i64) -> Result<i64, String> {
+    if number == 3 { Err("not 3".to_owned()) } else { Ok(number) }
+}
+
+fn set_up(to: Queue<String>) {
+    to.put("set up".to_owned()).unwrap();
+}
+
+fn wait_a_little(number: i64) -> i64 {
+    thread::sleep(Duration::from_millis(300));
+    number
+}
+
+/// By either start method.
+fn of<A: Serialize + Send + 'static, F: Task<A>>(method: &str, task: F, args: A) -> Process {
+    match method {
+        "spawn" => Process::new(task, args),
+        // SAFETY: the other threads wait, and share nothing with these tasks.
+        _ => unsafe { Process::fork(move || task.call(args)) },
+    }
+}
+
+/// What went wrong, in both's words, up to where they give advice.
+fn error_of<V: Debug, E: Display>(done: Result<V, E>) -> String {
+    let text = match done {
+        Ok(value) => return format!("{value:?}"),
+        Err(error) => error.to_string().to_lowercase(),
+    };
+    text.split([';', '.']).next().unwrap_or_default().to_owned()
+}
+
+fn tell_of_processes(method: &str, mut tell: impl FnMut(String)) -> Result<(), ProcessError> {
+    let ended = |process: Process| {
+        process.start().and_then(|()| process.join()).unwrap();
+        process.exitcode().unwrap()
+    };
+    let none = |is_none: bool| if is_none { "None" } else { "something" };
+    let active = || {
+        let names: Vec<_> = active_children().iter().map(Process::get_name).collect();
+        format!("active {names:?}").replace('"', "'")
+    };
+    let ready = |process: &Process| {
+        let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        let sentinel = process.sentinel().unwrap();
+        let ready = poll(&mut [PollFd::new(&sentinel, PollFlags::IN)], Some(&now)).unwrap();
+        format!("sentinel {ready}")
+    };
+    let main = current_process();
+    let (name, daemon) = (main.name(), truth(main.daemon()));
+    tell(format!("main {name} {daemon} {}", none(parent_process().is_none())));
+    let process = of(method, sleep, ()).name("sleeper");
+    let (pid, code) = (none(process.pid().is_none()), none(process.exitcode().is_none()));
+    let [alive, daemon] = [process.is_alive(), process.is_daemon()].map(truth);
+    tell(format!("new {pid} {code} {alive} {daemon} {}", process.get_name()));
+    tell(format!("join a new one: {}", error_of(process.join())));
+    process.start()?;
+    process.join_timeout(Duration::from_millis(20))?;
+    let code = none(process.exitcode().is_none());
+    let [has_pid, alive] = [process.pid() > Some(0), process.is_alive()].map(truth);
+    tell(format!("started {has_pid} {code} {alive}"));
+    tell(format!("start it again: {}", error_of(process.start())));
+    tell(format!("close it: {}", error_of(process.close())));
+    tell(active());
+    tell(ready(&process));
+    process.terminate()?;
+    process.join()?;
+    tell(format!("terminated {} {}", process.exitcode().unwrap(), truth(process.is_alive())));
+    tell(active());
+    tell(ready(&process));
+    process.close()?;
+    tell(format!("join a closed one: {}", error_of(process.join())));
+    let process = of(method, sleep, ());
+    process.start()?;
+    process.kill()?;
+    process.join()?;
+    tell(format!("killed {}", process.exitcode().unwrap()));
+    let codes = [
+        ended(of(method, nothing, ())),
+        ended(of(method, seven, ())),
+        ended(of(method, leave, ())),
+        ended(of(method, fail, ())),
+    ];
+    tell(format!("exit codes {}", codes.map(|code| code.to_string()).join(" ")));
+    for daemon in [false, true] {
+        let answers = Queue::new(0).unwrap();
+        let process = of(method, introduce, (answers.clone(), method.to_owned()));
+        ended(process.name("Ada").daemon(daemon));
+        tell(format!("a child says {}", answers.get_timeout(PATIENCE).unwrap()));
+    }
+    Ok(())
+}
+
+fn tell_of_pools(mut tell: impl FnMut(String)) -> Result<(), PoolError> {
+    let answers = Queue::new(0)?;
+    let pool = Pool::builder().processes(2).initializer(set_up, (answers.clone(),)).create()?;
+    let said = [(); 2].map(|()| answers.get_timeout(PATIENCE).unwrap());
+    tell(said.join(" "));
+    let refused = error_of(pool.apply(picky, (3,)));
+    tell(format!("apply {} {refused}", pool.apply(square, (7,))?));
+    for chunksize in [None, Some(1), Some(3)] {
+        let (ten, none) = (pool.map(square, 0..10, chunksize)?, pool.map(square, [], chunksize)?);
+        tell(format!("map {ten:?} {none:?}"));
+        let pairs = (0..5).map(|n| (n, -2 * n));
+        tell(format!("starmap {:?}", pool.starmap(add, pairs, chunksize)?));
+        tell(format!("map {}", error_of(pool.map(picky, 0..10, chunksize))));
+    }
+    for chunksize in [1, 3] {
+        let ordered: Result<Vec<_>, _> = pool.imap(square, 0..10, Some(chunksize))?.collect();
+        tell(format!("imap {:?}", ordered?));
+        let unordered = pool.imap_unordered(square, 0..10, Some(chunksize))?;
+        let mut sorted = unordered.collect::<Result<Vec<_>, _>>()?;
+        sorted.sort_unstable();
+        tell(format!("imap_unordered {sorted:?}"));
+    }
+    let each: Vec<_> = pool.imap(picky, 0..6, None)?.map(error_of).collect();
+    tell(format!("imap {each:?}").replace('"', "'"));
+    tell_of_answers(&pool, &mut tell)?;
+    tell(format!("join an open one: {}", error_of(pool.join())));
+    let later = pool.map_async(wait_a_little, 0..4, None)?;
+    pool.close();
+    tell(format!("apply to a closed one: {}", error_of(pool.apply(square, (7,)))));
+    pool.join()?;
+    tell(format!("closed {:?}", later.get()?));
+    let pool = Pool::builder().processes(1).maxtasksperchild(1).create()?;
+    let pids = (0..3).map(|_| pool.apply(pid, ())).collect::<Result<HashSet<_>, _>>()?;
+    tell(format!("pids {}", pids.len()));
+    let start = Instant::now();
+    let _later = pool.apply_async(sleep, ())?;
+    thread::sleep(NOT_YET);
+    pool.terminate();
+    pool.join()?;
+    tell(format!("terminated {}", truth(start.elapsed() < PATIENCE / 2)));
+    Ok(())
+}
+
+fn tell_of_answers(pool: &Pool, tell: &mut impl FnMut(String)) -> Result<(), PoolError> {
+    let later = pool.apply_async(wait_a_little, (5,))?;
+    let early = later.get_timeout(Duration::from_millis(1)).is_err();
+    tell(format!("later {} {}", truth(later.ready()), truth(early)));
+    later.wait();
+    let [ready, good] = [later.ready(), later.successful().unwrap()].map(truth);
+    tell(format!("later {ready} {good} {} {}", later.get()?, later.get()?));
+    let failed = pool.apply_async(picky, (3,))?;
+    failed.wait();
+    let [ready, good] = [failed.ready(), failed.successful().unwrap()].map(truth);
+    tell(format!("failed {ready} {good} {}", error_of(failed.get())));
+    let called = Arc::new(Mutex::new(Vec::new()));
+    let calls = [Arc::clone(&called), Arc::clone(&called)];
+    let [good, bad] = calls.map(|calls| move |text| calls.lock().unwrap().push(text));
+    pool.apply_async(square, (4,))?.callback(move |value| good(value.to_string())).wait();
+    let failing = pool.apply_async(picky, (3,))?;
+    failing.error_callback(move |error| bad(format!("'{error}'"))).wait();
+    tell(format!("called [{}]", called.lock().unwrap().join(", ")));
+    Ok(())
+}
+
+fn processes_and_pools_end_alike() {
+    let python = python().unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cpython_processes.py");
+    for method in ["fork", "spawn"] {
+        let mut here = Vec::new();
+        tell_of_processes(method, |line| here.push(line)).unwrap();
+        tell_of_pools(|line| here.push(line)).unwrap();
+        let output = Command::new(&python.program).args([script, method]).output().unwrap();
+        let there = String::from_utf8(output.stdout).unwrap();
+        let there: Vec<_> = there.lines().collect();
+        assert_eq!(here, there, "{method}: {}", String::from_utf8_lossy(&output.stderr));
+        println!("compared with CPython {}: {} lines of {method}", python.full, here.len());
+    }
 }

@@ -6,9 +6,13 @@ use std::time::{Duration, Instant};
 
 /// What an example printed. `cargo test` has built it, beside this test.
 fn run(example: &str) -> String {
+    run_with(example, &[])
+}
+
+fn run_with(example: &str, args: &[&str]) -> String {
     let own = std::env::current_exe().unwrap();
     let target: PathBuf = own.ancestors().nth(2).unwrap().join("examples");
-    let output = Command::new(target.join(example)).output().unwrap_or_else(|error| {
+    let output = Command::new(target.join(example)).args(args).output().unwrap_or_else(|error| {
         panic!("{example}: {error}; build it with cargo build --examples");
     });
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -59,4 +63,19 @@ fn pool_manager_prints_what_the_tutorial_prints() {
         "dongGe".chars().map(|c| format!("reader从Queue获取到消息:{c}")).collect();
     assert_eq!(lines[3..9], letters);
     assert_eq!(lines[9..], [format!("({pid}) End")]);
+}
+
+#[test]
+fn pool_throughput_measures_each_way() {
+    let printed = run_with("pool_throughput", &["500", "1"]);
+    let lines: Vec<_> = printed.lines().collect();
+    assert_eq!(lines[0], "500 tasks, 4 workers, median of 1 rounds, tasks per second");
+    assert_eq!(lines[1].split_whitespace().collect::<Vec<_>>(), ["shmq", "CPython"]);
+    for (line, way) in lines[2..].iter().zip(["map, chunksize 1", "map", "apply_async"]) {
+        let mut rates = line.strip_prefix(way).unwrap().split_whitespace();
+        assert!(rates.next().unwrap().parse::<f64>().unwrap() > 0.0, "{printed}");
+        // Python may not be there.
+        assert!(rates.next().is_some() && rates.next().is_none(), "{printed}");
+    }
+    assert_eq!(lines.len(), 5);
 }

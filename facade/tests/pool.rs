@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         is_daemon,
         in_a_daemon,
         pool_that_is_forgotten,
+        forget_pool,
     ]);
     runner::run(tests![
         apply_returns_what_the_task_returns,
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         dropping_terminates,
         workers_are_daemons_of_who_is_none,
         workers_end_with_a_killed_parent,
+        a_forgotten_pool_ends_with_its_process,
         numbers_are_checked,
     ])
 }
@@ -184,6 +186,13 @@ fn pool_that_is_forgotten(to: Queue<u32>) {
     thread::sleep(PATIENCE);
 }
 
+fn forget_pool(to: Queue<u32>) {
+    let pool = Pool::new(2).unwrap();
+    to.put(pool.apply(pid, ()).unwrap()).unwrap();
+    _ = pool.map_async(sleep_ms, [60_000; 10], Some(1)).unwrap();
+    std::mem::forget(pool);
+}
+
 fn apply_returns_what_the_task_returns() {
     let pool = Pool::new(2).unwrap();
     assert_eq!(pool.apply(square, (12,)).unwrap(), 144);
@@ -296,7 +305,8 @@ fn callbacks_are_called() {
     let one = one.callback(move |value| good(format!("good {value}")));
     let one = one.error_callback(move |error| bad(format!("bad {error}")));
     assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "good 25");
-    // At once, if the answer is there.
+    // At once, if the answer is ready.
+    one.wait();
     let late = teller();
     let one = one.callback(move |value| late(format!("late {value}")));
     assert_eq!(told.try_recv().unwrap(), "late 25");
@@ -307,6 +317,17 @@ fn callbacks_are_called() {
     let all = all.callback(move |values| good(format!("good {values:?}")));
     drop(all.error_callback(move |error| bad(format!("bad {error}"))));
     assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "bad not 3");
+
+    // Who waits for the answer waits for it, too.
+    let slow = || thread::sleep(Duration::from_millis(50));
+    let called = Arc::new(AtomicBool::new(false));
+    let calls = Arc::clone(&called);
+    let one = pool.apply_async(sleep_ms, (20,)).unwrap().callback(move |_| {
+        slow();
+        calls.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(one.get().unwrap(), 20);
+    assert!(called.load(Ordering::Relaxed) && one.ready());
 
     // One that panics costs nobody anything.
     let one = pool.apply_async(square, (5,)).unwrap().callback(|_| panic!("a callback does"));
@@ -571,6 +592,19 @@ fn workers_end_with_a_killed_parent() {
     let timeout = PATIENCE.try_into().unwrap();
     let mut polled = [rustix::event::PollFd::new(&worker, rustix::event::PollFlags::IN)];
     assert_eq!(rustix::event::poll(&mut polled, Some(&timeout)).unwrap(), 1, "it lives on");
+}
+
+/// As daemons do, at the end of its program.
+fn a_forgotten_pool_ends_with_its_process() {
+    for _ in 0..5 {
+        let pids = Queue::new(1).unwrap();
+        let process = Process::new(forget_pool, (pids.clone(),));
+        process.start().unwrap();
+        assert!(process.join_timeout(PATIENCE / 2).unwrap(), "it waits for workers");
+        assert_eq!((process.exitcode(), process.failure()), (Some(0), None));
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pids.get_nowait().unwrap()));
+        assert!(stat.is_err() || stat.is_ok_and(|stat| stat.contains(") Z ")), "a worker is left");
+    }
 }
 
 fn numbers_are_checked() {

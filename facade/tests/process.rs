@@ -4,19 +4,20 @@ mod runner;
 
 use std::collections::HashSet;
 use std::error::Error;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::os::fd::BorrowedFd;
-use std::process::{Command, ExitCode, exit};
+use std::process::{Command, ExitCode, Stdio, exit};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, fs, io, thread};
+use std::{env, fs, io, mem, thread};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
 use shmq::{
-    Process, ProcessError, PutError, Queue, active_children, cpu_count, current_process,
-    parent_process,
+    Answer, Pool, PoolError, Process, ProcessError, PutError, Queue, active_children, cpu_count,
+    current_process, parent_process,
 };
 
 const INHERITANCE: &str =
@@ -24,6 +25,9 @@ const INHERITANCE: &str =
 
 /// How long anything may take before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a process of this program is to play, started by a test as a program of its own.
+const PART: &str = "SHMQ_TEST_PART";
 
 fn main() -> ExitCode {
     if env::var_os("SHMQ_TEST_WITHOUT_INIT").is_some() {
@@ -53,7 +57,14 @@ fn main() -> ExitCode {
         sort::<u8>,
         echo_bundle,
         drop_it,
+        linger,
+        leave_one_behind,
+        fork_daemon,
+        read_all,
     ]);
+    if let Ok(part) = env::var(PART) {
+        return play(&part);
+    }
     runner::run(tests![
         exit_codes_are_those_of_the_task,
         what_went_wrong_travels_back,
@@ -79,6 +90,18 @@ fn main() -> ExitCode {
         children_that_ended_are_no_zombies,
         a_sentinel_can_be_polled,
         the_cpus_are_counted,
+        a_forked_child_has_what_this_process_has,
+        forked_children_end_as_others_do,
+        forked_children_know_who_they_are,
+        queues_work_in_forked_children_beside_busy_threads,
+        what_a_forked_child_was_given_is_dropped_once_in_each,
+        what_was_printed_before_a_fork_is_printed_once,
+        a_forked_child_may_have_children,
+        forked_daemons_end_with_their_parent,
+        a_pool_does_not_run_in_a_forked_child,
+        the_end_of_a_program_waits_for_its_children,
+        the_end_of_a_child_waits_for_its_children,
+        the_end_of_a_copy_touches_nobodys_children,
     ])
 }
 
@@ -522,4 +545,268 @@ fn a_sentinel_can_be_polled() {
 
 fn the_cpus_are_counted() {
     assert!((1..=thread::available_parallelism().unwrap().get()).contains(&cpu_count()));
+}
+
+/// Tells its pid, and stays a little.
+fn linger(pids: Queue<u32>) {
+    pids.put(std::process::id()).unwrap();
+    thread::sleep(Duration::from_millis(400));
+}
+
+fn leave_one_behind(pids: Queue<u32>) {
+    mem::forget(started(Process::new(linger, (pids,))));
+}
+
+fn fork_daemon(pids: Queue<u32>) {
+    mem::forget(started(forked(move || stay_with(pids)).daemon(true)));
+    sleep();
+}
+
+fn read_all() -> io::Result<()> {
+    let mut bytes = Vec::new();
+    if io::stdin().read_to_end(&mut bytes)? == 0 { Ok(()) } else { exit(9) }
+}
+
+fn forked<R: Answer>(task: impl FnOnce() -> R + Send + 'static) -> Process {
+    // SAFETY: the runner's other thread waits. Threads of tests use queues and print, and what they lock
+    // besides is not used by forked children.
+    unsafe { Process::fork(task) }
+}
+
+fn a_forked_child_has_what_this_process_has() {
+    let (words, numbers) = (vec!["many", "words"], Queue::new(0).unwrap());
+    let (to, here) = (numbers.clone(), env::args().count());
+    let process = ended(forked(move || {
+        assert_eq!((words, env::args().count()), (vec!["many", "words"], here));
+        to.put(1).unwrap();
+    }));
+    assert_eq!((process.exitcode(), process.failure()), (Some(0), None));
+    assert_eq!(numbers.get_nowait().unwrap(), 1);
+    assert_eq!(ended(forked(read_all)).exitcode(), Some(0));
+}
+
+fn forked_children_end_as_others_do() {
+    assert_eq!(ended(forked(|| 7)).exitcode(), Some(0));
+    assert_eq!(ended(forked(|| end_with(7))).exitcode(), Some(7));
+    let process = ended(forked(|| fail("no milk".to_owned())));
+    assert_eq!((process.exitcode(), process.failure().as_deref()), (Some(1), Some("no milk")));
+    let process = ended(forked(|| panics("something".to_owned())));
+    let failure = process.failure();
+    assert_eq!((process.exitcode(), failure.as_deref()), (Some(1), Some("something happened")));
+    let process = started(forked(sleep));
+    assert!(process.is_alive() && !process.join_timeout(Duration::from_millis(20)).unwrap());
+    let error = process.start().unwrap_err();
+    assert_eq!(error.to_string(), "cannot start a process twice");
+    process.terminate().unwrap();
+    wait_for(process.sentinel().unwrap());
+    process.join().unwrap();
+    assert_eq!(process.exitcode(), Some(-15));
+    drop(started(forked(sleep).daemon(true)));
+}
+
+fn forked_children_know_who_they_are() {
+    let answers = Queue::new(1).unwrap();
+    let to = answers.clone();
+    let child = ended(forked(move || introduce(to)).name("Ada"));
+    let own_pid = std::process::id();
+    let expected =
+        ("Ada".to_owned(), child.pid().unwrap(), false, "MainProcess".to_owned(), own_pid);
+    assert_eq!(answers.get_nowait().unwrap(), expected);
+    // By the way, who has other children knows of none there.
+    let other = started(Process::new(sleep, ()).daemon(true));
+    let to = answers.clone();
+    let child = ended(forked(move || {
+        assert!(active_children().is_empty());
+        ended(forked(|| introduce(to)));
+    }));
+    assert_eq!(child.failure(), None);
+    let (name, _, _, parent, parent_pid) = answers.get_nowait().unwrap();
+    assert_eq!((name, &parent), (format!("{parent}:1"), &child.get_name()));
+    assert_eq!(Some(parent_pid), child.pid());
+    assert!(other.is_alive());
+    assert_eq!((current_process().name(), current_process().pid()), ("MainProcess", own_pid));
+}
+
+fn queues_work_in_forked_children_beside_busy_threads() {
+    const EACH: u32 = 50;
+    let queue = |maxsize| Queue::<u32>::builder().maxsize(maxsize).participants(200).create();
+    let (to, back) = (queue(4).unwrap(), queue(0).unwrap());
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    _ = (to.put_nowait(0), to.get_nowait());
+                    // Held while it forks, this would silence a child for ever.
+                    let _printing = io::stdout().lock();
+                    let start = Instant::now();
+                    while start.elapsed() < Duration::from_micros(100) {}
+                }
+            });
+        }
+        for _ in 0..20 {
+            let (from, to) = (to.clone(), back.clone());
+            let process = started(forked(move || {
+                print!("");
+                (0..EACH).for_each(|number| to.put(number).unwrap());
+                from.put_timeout(EACH, PATIENCE).unwrap();
+            }));
+            for number in 0..EACH {
+                assert_eq!(back.get_timeout(PATIENCE).unwrap(), number);
+            }
+            assert!(process.join_timeout(PATIENCE).unwrap());
+            assert_eq!((process.exitcode(), process.failure()), (Some(0), None));
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+}
+
+fn what_a_forked_child_was_given_is_dropped_once_in_each() {
+    struct Tells(Queue<u32>);
+
+    impl Drop for Tells {
+        fn drop(&mut self) {
+            self.0.put(std::process::id()).unwrap();
+        }
+    }
+
+    let drops = Queue::new(0).unwrap();
+    let kept = Tells(drops.clone());
+    let given = Tells(drops.clone());
+    let go = Queue::new(1).unwrap();
+    let waits = go.clone();
+    let process = forked(move || {
+        let _given = given;
+        waits.get().unwrap();
+    });
+    assert!(drops.empty());
+    process.start().unwrap();
+    // Here at once: it might be what somebody waits for the end of.
+    assert_eq!(drops.get_nowait().unwrap(), std::process::id());
+    assert!(drops.empty());
+    go.put(()).unwrap();
+    process.join().unwrap();
+    assert_eq!(drops.get_nowait().unwrap(), process.pid().unwrap());
+    assert!(drops.empty());
+    drop(kept);
+    assert_eq!(drops.get_nowait().unwrap(), std::process::id());
+}
+
+/// A part played by this program.
+fn part(name: &str) -> Command {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.env(PART, name).stdin(Stdio::null()).stdout(Stdio::piped());
+    command
+}
+
+fn play(part: &str) -> ExitCode {
+    match part {
+        "print" => {
+            print!("before, ");
+            ended(forked(|| print!("child, ")));
+            print!("after");
+        }
+        "return" | "exit" => {
+            let pids = Queue::new(0).unwrap();
+            mem::forget(started(Process::new(linger, (pids.clone(),))));
+            mem::forget(started(Process::new(stay_with, (pids.clone(),)).daemon(true)));
+            for _ in 0..2 {
+                println!("{}", pids.get_timeout(PATIENCE).unwrap());
+            }
+            if part == "exit" {
+                exit(3);
+            }
+        }
+        part => panic!("{part} is no part"),
+    }
+    ExitCode::SUCCESS
+}
+
+fn what_was_printed_before_a_fork_is_printed_once() {
+    let output = part("print").output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "before, child, after");
+}
+
+fn a_forked_child_may_have_children() {
+    let sums = Queue::new(1).unwrap();
+    let to = sums.clone();
+    let process = ended(forked(move || {
+        ended(Process::new(sum, (vec![3; 100], to)));
+        assert_eq!(Pool::new(1).unwrap().apply(read_all, ()).unwrap(), ());
+    }));
+    assert_eq!(process.failure(), None);
+    assert_eq!(sums.get_nowait().unwrap(), 300);
+}
+
+fn forked_daemons_end_with_their_parent() {
+    use std::os::fd::AsFd;
+    let pids = Queue::new(1).unwrap();
+    let parent = started(Process::new(fork_daemon, (pids.clone(),)));
+    let daemon = pid(pids.get_timeout(PATIENCE).unwrap());
+    let daemon = pidfd_open(daemon, PidfdFlags::empty()).unwrap();
+    parent.kill().unwrap();
+    parent.join().unwrap();
+    wait_for(daemon.as_fd());
+}
+
+fn a_pool_does_not_run_in_a_forked_child() {
+    let pool = std::sync::Arc::new(Pool::new(1).unwrap());
+    let copy = pool.clone();
+    let process = ended(forked(move || {
+        assert!(matches!(copy.apply(read_all, ()), Err(PoolError::NotRunning)));
+        copy.close();
+        assert!(matches!(copy.join(), Err(PoolError::NotRunning)));
+    }));
+    assert_eq!(process.failure(), None);
+    pool.apply(read_all, ()).unwrap();
+}
+
+/// Has it ended? (Whoever it was left to may not have waited for it yet.)
+fn is_over(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.map_or(true, |stat| stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'))
+}
+
+fn the_end_of_a_program_waits_for_its_children() {
+    for (name, code) in [("return", 0), ("exit", 3)] {
+        let mut program = part(name).spawn().unwrap();
+        let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
+        let pids = [(); 2].map(|()| lines.next().unwrap().unwrap().parse::<u32>().unwrap());
+        let start = Instant::now();
+        assert_eq!(program.wait().unwrap().code(), Some(code));
+        assert!(pids.into_iter().all(is_over), "{name}: a child is left");
+        assert!(start.elapsed() < PATIENCE / 2, "{name}: a daemon was waited for");
+    }
+}
+
+fn the_end_of_a_child_waits_for_its_children() {
+    let pids = Queue::new(1).unwrap();
+    let to = pids.clone();
+    for child in
+        [Process::new(leave_one_behind, (pids.clone(),)), forked(move || leave_one_behind(to))]
+    {
+        let child = ended(child);
+        assert_eq!(child.exitcode(), Some(0));
+        assert!(is_over(pids.get_nowait().unwrap()));
+    }
+}
+
+/// Who forks by other means, and ends by `exit`, ends nobody and waits for nobody.
+fn the_end_of_a_copy_touches_nobodys_children() {
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::unistd::{ForkResult, alarm, fork};
+    let daemon = started(Process::new(sleep, ()).daemon(true));
+    let child = started(Process::new(sleep, ()));
+    // SAFETY: the runner's other thread waits, and holds no lock that `exit` takes.
+    let copy = match unsafe { fork() }.unwrap() {
+        ForkResult::Parent { child } => child,
+        ForkResult::Child => {
+            alarm::set(PATIENCE.as_secs() as u32 / 2);
+            exit(4)
+        }
+    };
+    assert_eq!(waitpid(copy, None).unwrap(), WaitStatus::Exited(copy, 4));
+    assert!(daemon.is_alive() && child.is_alive());
+    child.kill().unwrap();
 }

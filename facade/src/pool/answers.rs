@@ -34,7 +34,7 @@ impl<R: DeserializeOwned> AsyncResult<Vec<R>> {
 
 fn decode<R: DeserializeOwned>(outcome: &Option<Outcome>) -> Result<R, PoolError> {
     match outcome {
-        Some(Ok(bytes)) => wire::decode(&bytes.0).map_err(PoolError::Decode),
+        Some(Ok(bytes)) => wire::decode(bytes).map_err(PoolError::Decode),
         Some(Err(fault)) => Err(fault.clone().into()),
         None => Err(PoolError::Timeout),
     }
@@ -86,10 +86,11 @@ impl<R> AsyncResult<R> {
 }
 
 impl<R: 'static> AsyncResult<R> {
-    /// Calls `callback` with the answer when it arrives, at once if it has. Not if there is none.
+    /// Calls `callback` with the answer when it arrives, at once if it is [`ready`](Self::ready). Not if
+    /// there is none.
     ///
     /// It is called by the pool's own thread, which does nothing else meanwhile: it must not wait for
-    /// the pool.
+    /// the pool. Who waits for the answer goes on when it has returned.
     #[must_use = "the answer can still be waited for"]
     pub fn callback(self, callback: impl FnOnce(R) + Send + 'static) -> Self {
         let decode = self.decode;

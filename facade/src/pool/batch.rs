@@ -27,13 +27,15 @@ struct Answers {
     arrived: VecDeque<usize>,
     missing: usize,
     callbacks: Vec<Callback>,
+    /// All have arrived, and the callbacks been called: who waited for the answer sees what they did.
+    done: bool,
 }
 
 impl Batch {
     pub(super) fn new(items: usize) -> Self {
         let outcomes = (0..items).map(|_| None).collect();
         let (arrived, callbacks) = (VecDeque::new(), Vec::new());
-        let answers = Answers { outcomes, arrived, missing: items, callbacks };
+        let answers = Answers { outcomes, arrived, missing: items, callbacks, done: items == 0 };
         Self { answers: Mutex::new(answers), arrival: Condvar::new() }
     }
 
@@ -50,20 +52,21 @@ impl Batch {
             answers.arrived.push_back(at);
             answers.missing -= 1;
         }
-        self.arrival.notify_all();
-        if answers.missing > 0 || answers.callbacks.is_empty() {
-            return;
+        while answers.missing == 0 && !answers.callbacks.is_empty() {
+            let callbacks = std::mem::take(&mut answers.callbacks);
+            let outcomes = answers.outcomes.clone();
+            drop(answers);
+            callbacks.into_iter().for_each(|callback| call(callback, &outcomes));
+            answers = self.answers();
         }
-        let callbacks = std::mem::take(&mut answers.callbacks);
-        let outcomes = answers.outcomes.clone();
-        drop(answers);
-        callbacks.into_iter().for_each(|callback| call(callback, &outcomes));
+        answers.done = answers.missing == 0;
+        self.arrival.notify_all();
     }
 
-    /// Calls it when all have arrived; now, if they have.
+    /// Calls it when all have arrived; now, if that is done.
     pub(super) fn when_done(&self, callback: Callback) {
         let mut answers = self.answers();
-        if answers.missing > 0 {
+        if !answers.done {
             answers.callbacks.push(callback);
             return;
         }
@@ -73,16 +76,16 @@ impl Batch {
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.answers().missing == 0
+        self.answers().done
     }
 
-    /// Waits until all have arrived, or until the time is over; then there is nothing to read.
+    /// Waits until that is done, or until the time is over; then there is nothing to read.
     pub(super) fn read<R>(
         &self,
         timeout: Option<Duration>,
         read: impl FnOnce(&[Option<Outcome>]) -> R,
     ) -> Option<R> {
-        let answers = self.wait(timeout, |answers| (answers.missing == 0).then_some(()))?.0;
+        let answers = self.wait(timeout, |answers| answers.done.then_some(()))?.0;
         Some(read(&answers.outcomes))
     }
 

@@ -44,11 +44,7 @@ impl PoolBuilder {
     {
         // Its type says it all.
         let _ = task;
-        let encode = move || {
-            let mut encoded = Vec::new();
-            wire::encode(&args, &mut encoded).map(|()| encoded)
-        };
-        let args = Args::Here(Arc::new(encode));
+        let args = Args::Here(Arc::new(move || wire::to_bytes(&args)));
         self.initializer = Some(task::find::<F>().map(|task| Initializer { task, args }));
         self
     }

@@ -21,7 +21,7 @@ pub use error::PoolError;
 pub(crate) use worker::work;
 
 use crate::task::{self, Answer, Task};
-use crate::wire::{self, Bytes};
+use crate::wire;
 use handler::{Handler, Plan};
 use shared::{Phase, Shared};
 
@@ -64,7 +64,7 @@ pub type Returned<F, A> = <<F as Task<A>>::Output as Answer>::Value;
 /// # The end
 /// After [`close`](Self::close) what was called for is done; then [`join`](Self::join) returns. After
 /// [`terminate`](Self::terminate), and when the pool is dropped, nothing more is done: whoever waits is
-/// told [`PoolError::Terminated`].
+/// told [`PoolError::Terminated`]. The end of the program terminates it, too.
 pub struct Pool {
     shared: Arc<Shared>,
     processes: usize,
@@ -108,11 +108,11 @@ impl Pool {
     ///
     /// # Errors
     /// [`PoolError`]: why there is no answer.
-    pub fn apply<F, A>(&self, task: F, args: A) -> Result<Returned<F, A>, PoolError>
-    where
-        F: Task<A>,
-        A: Serialize,
-    {
+    pub fn apply<F: Task<A>, A: Serialize>(
+        &self,
+        task: F,
+        args: A,
+    ) -> Result<Returned<F, A>, PoolError> {
         self.apply_async(task, args)?.get()
     }
 
@@ -120,15 +120,11 @@ impl Pool {
     ///
     /// # Errors
     /// [`PoolError`]: what is wrong with the task, its arguments or the pool.
-    pub fn apply_async<F, A>(
+    pub fn apply_async<F: Task<A>, A: Serialize>(
         &self,
         task: F,
         args: A,
-    ) -> Result<AsyncResult<Returned<F, A>>, PoolError>
-    where
-        F: Task<A>,
-        A: Serialize,
-    {
+    ) -> Result<AsyncResult<Returned<F, A>>, PoolError> {
         Ok(AsyncResult::one(self.call(task, [args], |_| 1)?.0))
     }
 
@@ -140,17 +136,12 @@ impl Pool {
     ///
     /// # Errors
     /// [`PoolError`]: why the first item without an answer has none.
-    pub fn map<F, A, I>(
+    pub fn map<F: Task<(A,)>, A: Serialize>(
         &self,
         task: F,
-        items: I,
+        items: impl IntoIterator<Item = A>,
         chunksize: Option<usize>,
-    ) -> Result<Vec<Returned<F, (A,)>>, PoolError>
-    where
-        F: Task<(A,)>,
-        A: Serialize,
-        I: IntoIterator<Item = A>,
-    {
+    ) -> Result<Vec<Returned<F, (A,)>>, PoolError> {
         self.map_async(task, items, chunksize)?.get()
     }
 
@@ -159,17 +150,12 @@ impl Pool {
     /// # Errors
     /// [`PoolError`]: what is wrong with the task, its arguments or the pool.
     #[expect(clippy::type_complexity, reason = "an alias would hide what is returned")]
-    pub fn map_async<F, A, I>(
+    pub fn map_async<F: Task<(A,)>, A: Serialize>(
         &self,
         task: F,
-        items: I,
+        items: impl IntoIterator<Item = A>,
         chunksize: Option<usize>,
-    ) -> Result<AsyncResult<Vec<Returned<F, (A,)>>>, PoolError>
-    where
-        F: Task<(A,)>,
-        A: Serialize,
-        I: IntoIterator<Item = A>,
-    {
+    ) -> Result<AsyncResult<Vec<Returned<F, (A,)>>>, PoolError> {
         self.starmap_async(task, items.into_iter().map(|item| (item,)), chunksize)
     }
 
@@ -177,17 +163,12 @@ impl Pool {
     ///
     /// # Errors
     /// As for [`Pool::map`].
-    pub fn starmap<F, A, I>(
+    pub fn starmap<F: Task<A>, A: Serialize>(
         &self,
         task: F,
-        items: I,
+        items: impl IntoIterator<Item = A>,
         chunksize: Option<usize>,
-    ) -> Result<Vec<Returned<F, A>>, PoolError>
-    where
-        F: Task<A>,
-        A: Serialize,
-        I: IntoIterator<Item = A>,
-    {
+    ) -> Result<Vec<Returned<F, A>>, PoolError> {
         self.starmap_async(task, items, chunksize)?.get()
     }
 
@@ -195,17 +176,12 @@ impl Pool {
     ///
     /// # Errors
     /// As for [`Pool::map_async`].
-    pub fn starmap_async<F, A, I>(
+    pub fn starmap_async<F: Task<A>, A: Serialize>(
         &self,
         task: F,
-        items: I,
+        items: impl IntoIterator<Item = A>,
         chunksize: Option<usize>,
-    ) -> Result<AsyncResult<Vec<Returned<F, A>>>, PoolError>
-    where
-        F: Task<A>,
-        A: Serialize,
-        I: IntoIterator<Item = A>,
-    {
+    ) -> Result<AsyncResult<Vec<Returned<F, A>>>, PoolError> {
         let share = |items: usize| chunksize.unwrap_or(items.div_ceil(4 * self.processes).max(1));
         Ok(AsyncResult::all(self.call(task, items, share)?.0))
     }
@@ -215,17 +191,12 @@ impl Pool {
     ///
     /// # Errors
     /// As for [`Pool::map_async`].
-    pub fn imap<F, A, I>(
+    pub fn imap<F: Task<(A,)>, A: Serialize>(
         &self,
         task: F,
-        items: I,
+        items: impl IntoIterator<Item = A>,
         chunksize: Option<usize>,
-    ) -> Result<Imap<Returned<F, (A,)>>, PoolError>
-    where
-        F: Task<(A,)>,
-        A: Serialize,
-        I: IntoIterator<Item = A>,
-    {
+    ) -> Result<Imap<Returned<F, (A,)>>, PoolError> {
         self.imap_by(task, items, chunksize, true)
     }
 
@@ -233,58 +204,42 @@ impl Pool {
     ///
     /// # Errors
     /// As for [`Pool::map_async`].
-    pub fn imap_unordered<F, A, I>(
+    pub fn imap_unordered<F: Task<(A,)>, A: Serialize>(
         &self,
         task: F,
-        items: I,
+        items: impl IntoIterator<Item = A>,
         chunksize: Option<usize>,
-    ) -> Result<Imap<Returned<F, (A,)>>, PoolError>
-    where
-        F: Task<(A,)>,
-        A: Serialize,
-        I: IntoIterator<Item = A>,
-    {
+    ) -> Result<Imap<Returned<F, (A,)>>, PoolError> {
         self.imap_by(task, items, chunksize, false)
     }
 
-    fn imap_by<F, A, I>(
+    fn imap_by<F: Task<(A,)>, A: Serialize>(
         &self,
         task: F,
-        items: I,
+        items: impl IntoIterator<Item = A>,
         chunksize: Option<usize>,
         ordered: bool,
-    ) -> Result<Imap<Returned<F, (A,)>>, PoolError>
-    where
-        F: Task<(A,)>,
-        A: Serialize,
-        I: IntoIterator<Item = A>,
-    {
+    ) -> Result<Imap<Returned<F, (A,)>>, PoolError> {
         let items = items.into_iter().map(|item| (item,));
         let (batch, items) = self.call(task, items, |_| chunksize.unwrap_or(1))?;
         Ok(Imap::new(batch, items, ordered))
     }
 
     /// Encodes all items here, so that what is wrong with one is the caller's error.
-    fn call<F, A, I>(
+    fn call<F: Task<A>, A: Serialize>(
         &self,
         task: F,
-        items: I,
+        items: impl IntoIterator<Item = A>,
         chunksize: impl Fn(usize) -> usize,
-    ) -> Result<(Arc<Batch>, usize), PoolError>
-    where
-        F: Task<A>,
-        A: Serialize,
-        I: IntoIterator<Item = A>,
-    {
+    ) -> Result<(Arc<Batch>, usize), PoolError> {
+        if self.owner != std::process::id() {
+            return Err(PoolError::NotRunning);
+        }
         // Its type says it all.
         let _ = task;
         let task = task::find::<F>()?;
-        let encode = |args: A| {
-            let mut encoded = Vec::new();
-            wire::encode(&args, &mut encoded).map(|()| Bytes(encoded))
-        };
-        let items: Vec<_> =
-            items.into_iter().map(encode).collect::<Result<_, _>>().map_err(PoolError::Args)?;
+        let items = items.into_iter().map(|args| wire::to_bytes(&args));
+        let items: Vec<_> = items.collect::<Result<_, _>>().map_err(PoolError::Args)?;
         let count = items.len();
         match chunksize(count) {
             0 => Err(PoolError::Zero { what: "the chunksize" }),
@@ -308,8 +263,12 @@ impl Pool {
     /// Waits until the workers have ended.
     ///
     /// # Errors
-    /// [`PoolError::StillRunning`] before [`Pool::close`] or [`Pool::terminate`].
+    /// [`PoolError::StillRunning`] before [`Pool::close`] or [`Pool::terminate`];
+    /// [`PoolError::NotRunning`] in a copy of the process, by `fork`, which has no workers.
     pub fn join(&self) -> Result<(), PoolError> {
+        if self.owner != std::process::id() {
+            return Err(PoolError::NotRunning);
+        }
         if self.shared.phase() == Phase::Running {
             return Err(PoolError::StillRunning);
         }

@@ -63,7 +63,7 @@ pub(super) struct Initializer {
 
 #[derive(Clone)]
 pub(super) enum Args {
-    Here(Arc<dyn Fn() -> Result<Vec<u8>, EncodeError> + Send + Sync>),
+    Here(Arc<dyn Fn() -> Result<Bytes, EncodeError> + Send + Sync>),
     Arrived(Bytes),
 }
 
@@ -77,7 +77,7 @@ impl Serialize for Args {
                     EncodeError::Refused { reason } => refuse(reason, S::Error::custom),
                     error => S::Error::custom(error),
                 })?;
-                Bytes(encoded).serialize(serializer)
+                encoded.serialize(serializer)
             }
         }
     }
@@ -124,7 +124,7 @@ pub(crate) fn work(setup: Setup) {
 fn run(task: u32, args: &Bytes) -> Result<Bytes, Failure> {
     let found = task::table().get(task as usize);
     found.map_or(Err(Failure::Args("there is no such task".to_owned())), |task: &Registered| {
-        task.run(&args.0).map(Bytes)
+        task.run(args)
     })
 }
 

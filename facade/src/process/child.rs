@@ -1,28 +1,30 @@
-//! What a child does instead of `main`.
+//! What a child does: instead of `main`, or after `fork`.
 
 use std::env;
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::exit;
 use std::thread;
 
 use rustix::process::{Signal, getpid, kill_process};
 
-use super::family::{self, ParentProcess};
-use super::orders::{Orders, Received, own};
+use super::family::{self, CurrentProcess, ParentProcess};
+use super::orders::{Orders, own};
 use super::wait;
 use crate::hand_over;
 use crate::task::{self, Failure};
 
 /// A failed task's exit code, as that of an uncaught exception.
-const FAILED: i32 = 1;
+pub(super) const FAILED: i32 = 1;
 
 /// Runs the task that this process was started for, if it was, and ends the process.
 pub(crate) fn run_if_child() {
-    let (received, orders) = match Received::look() {
+    let (note, orders) = match Orders::look() {
         None => return,
         Some(Ok(orders)) => orders,
         Some(Err(error)) => {
@@ -31,29 +33,45 @@ pub(crate) fn run_if_child() {
         }
     };
     let name = orders.name.clone();
-    let why = match follow(orders) {
-        Ok(()) => exit(0),
-        Err(failure) => failure,
-    };
+    exit(report(follow(orders), &name, &note));
+}
+
+/// The exit code. Why the task failed is printed, and left in `note` for the parent.
+pub(super) fn report(done: Result<(), Failure>, name: &str, note: &File) -> i32 {
+    let Err(why) = done else { return 0 };
     // What a panic says has been printed by its hook.
     if !matches!(why, Failure::Panicked(_)) {
         eprintln!("{name}: {why}");
     }
-    received.fail(&why.to_string());
-    exit(FAILED);
+    // Without it the parent still has the exit code.
+    _ = note.write_all_at(why.to_string().as_bytes(), 0);
+    FAILED
+}
+
+/// Takes this process's place in its family.
+pub(super) fn be(
+    name: String,
+    daemon: bool,
+    identity: Vec<u32>,
+    parent: ParentProcess,
+) -> Result<(), Failure> {
+    if daemon {
+        parent.pidfd.try_clone().and_then(end_with).map_err(unready)?;
+    }
+    family::be(CurrentProcess::new(name, daemon, identity, Some(parent)));
+    Ok(())
+}
+
+fn unready(error: io::Error) -> Failure {
+    Failure::Args(error.to_string())
 }
 
 fn follow(orders: Orders) -> Result<(), Failure> {
     show_name();
-    let unready = |error: io::Error| Failure::Args(error.to_string());
     let Orders { name, daemon, identity, parent_name, parent_pid, queues, .. } = orders;
     // SAFETY: the parent left it open for this process; init, hence this, runs once.
     let pidfd = unsafe { own(orders.parent) }.map_err(unready)?;
-    if daemon {
-        end_with(pidfd.try_clone().map_err(unready)?).map_err(unready)?;
-    }
-    let parent = ParentProcess { name: parent_name, pid: parent_pid, pidfd };
-    family::be(name, daemon, identity, parent);
+    be(name, daemon, identity, ParentProcess { name: parent_name, pid: parent_pid, pidfd })?;
     let own_queue = |number: RawFd| {
         // SAFETY: as above; the list has each once.
         unsafe { own(number) }
@@ -70,7 +88,7 @@ fn follow(orders: Orders) -> Result<(), Failure> {
              place; call shmq::init with the same tasks in every process of a program"
         )));
     };
-    registered.run(&orders.args.0).map(drop)
+    registered.run(&orders.args).map(drop)
 }
 
 /// So that `ps` shows the program's name, not that of the link it was started by.

@@ -1,66 +1,86 @@
-//! Starting this program again.
+//! Starting children: this program again, or a copy of this process.
 
 use std::env;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{self, Command, Stdio};
 use std::sync::Mutex;
 
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
 
+use super::fork::fork;
 use super::orders::{Orders, Sent, VARIABLE};
-use super::{Call, Plan, ProcessError, Started, State, current_process};
+use super::{Call, Plan, ProcessError, Started, State, Work, current_process};
 use crate::hand_over;
 use crate::inherit::duplicate;
-use crate::wire::Bytes;
 
 /// Whatever the program's file is called now, and if it is still there.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
-/// Starts the planned process, or gives the call back.
-pub(super) fn launch(plan: &Plan, call: Call) -> Result<Started, (Call, ProcessError)> {
-    let (child, pidfd, sent) = match spawn(plan, &call) {
-        Ok(spawned) => spawned,
-        Err(error) => return Err((call, error)),
-    };
-    let (pid, owner) = (child.id(), std::process::id());
-    Ok(Started { pid, owner, pidfd, sent, state: Mutex::new(State::Running(child, call)) })
+/// A child that runs.
+pub(super) struct Launched {
+    pid: u32,
+    pidfd: OwnedFd,
+    sent: Sent,
 }
 
-fn spawn(plan: &Plan, call: &Call) -> Result<(Child, OwnedFd, Sent), ProcessError> {
+/// Starts the planned process, or gives back what it is to do.
+pub(super) fn launch(plan: &Plan, work: Work) -> Result<Started, (Work, ProcessError)> {
+    let (launched, call) = match work {
+        Work::Call(call) => match spawn(plan, &call) {
+            Ok(launched) => (launched, Some(call)),
+            Err(error) => return Err((Work::Call(call), error)),
+        },
+        Work::Closure(closure) => match fork(plan, closure) {
+            Ok(launched) => (launched, None),
+            Err((closure, error)) => return Err((Work::Closure(closure), error)),
+        },
+    };
+    let Launched { pid, pidfd, sent } = launched;
+    let (owner, daemon) = (process::id(), plan.daemon);
+    let state = Mutex::new(State::Running(call));
+    Ok(Started { pid, owner, daemon, pidfd, sent, state })
+}
+
+fn spawn(plan: &Plan, call: &Call) -> Result<Launched, ProcessError> {
     let task = (call.find)()?;
     let (args, queues) = hand_over::pack(&call.encode);
     let args = args.map_err(|source| ProcessError::Args { name: plan.name.clone(), source })?;
-    let parent = pidfd(std::process::id())?;
+    let parent = pidfd(process::id())?;
     let parent = duplicate(parent).map_err(ProcessError::os("fcntl(F_DUPFD_CLOEXEC)"))?;
     let orders = Orders {
         name: plan.name.clone(),
         daemon: plan.daemon,
         identity: plan.identity.clone(),
         parent_name: current_process().name().to_owned(),
-        parent_pid: std::process::id(),
+        parent_pid: process::id(),
         parent: parent.as_raw_fd(),
         queues: queues.iter().map(AsRawFd::as_raw_fd).collect(),
         task,
         task_name: call.task.to_owned(),
-        args: Bytes(args),
+        args,
     };
     let sent = Sent::new(&orders).map_err(ProcessError::os("memfd_create"))?;
     // What was printed before stays before what the child prints.
     _ = io::stdout().flush();
     let mut command = command(&sent, [parent].into_iter().chain(queues).collect());
-    let mut child = command.spawn().map_err(ProcessError::os("execve(/proc/self/exe)"))?;
-    // It has not been waited for, so the pid is its own.
-    let pidfd = pidfd(child.id()).inspect_err(|_| {
-        _ = child.kill();
-        _ = child.wait();
-    })?;
-    Ok((child, pidfd, sent))
+    let child = command.spawn().map_err(ProcessError::os("execve(/proc/self/exe)"))?;
+    adopt(child.id(), sent)
 }
 
-fn pidfd(pid: u32) -> Result<OwnedFd, ProcessError> {
+/// A child that nobody has waited for, so the pid is its own. If there is an error, there is no child.
+pub(super) fn adopt(pid: u32, sent: Sent) -> Result<Launched, ProcessError> {
+    let pidfd = pidfd(pid).inspect_err(|_| {
+        let pid = Pid::from_raw(pid.cast_signed());
+        _ = pid.map(|pid| kill_process(pid, Signal::KILL));
+        _ = waitpid(pid, WaitOptions::empty());
+    })?;
+    Ok(Launched { pid, pidfd, sent })
+}
+
+pub(super) fn pidfd(pid: u32) -> Result<OwnedFd, ProcessError> {
     let pid = Pid::from_raw(pid.cast_signed()).ok_or(Errno::SRCH);
     let pidfd = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()));
     pidfd.map_err(ProcessError::os("pidfd_open"))

@@ -3,25 +3,25 @@
 //! A child is this program started again, by `/proc/self/exe`: the same file even if that was
 //! rebuilt or deleted meanwhile. Its `main` gets no farther than [`init`](crate::init), which runs
 //! the task instead. So nothing is copied but the arguments, and no lock of the parent's can be
-//! held in the child, as after `fork`.
+//! held in the child, as after `fork`. Who needs a copy can have one: [`Process::fork`].
 
 pub(crate) mod child;
 mod error;
 mod family;
+mod fork;
 mod launch;
 mod orders;
 mod wait;
 
 use std::any::type_name;
 use std::fmt;
+use std::ops::Neg;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
-use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::Signal;
+use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 use serde::Serialize;
 
 pub use error::ProcessError;
@@ -30,8 +30,8 @@ pub use family::{
 };
 use orders::Sent;
 
-use crate::task::{self, Task, UnknownTask};
-use crate::wire::{self, EncodeError};
+use crate::task::{self, Answer, Failure, Task, UnknownTask};
+use crate::wire::{self, Bytes, EncodeError};
 
 /// A process that runs one function, as Python's `multiprocessing.Process`.
 ///
@@ -56,7 +56,7 @@ use crate::wire::{self, EncodeError};
 /// ```
 ///
 /// # The child
-/// It is this program, started again; the first statement of `main` must be [`init`](crate::init),
+/// It is this program, started again (a copy, if it is made by [`Process::fork`]); the first statement of `main` must be [`init`](crate::init),
 /// which runs the function in the child and never returns there. The arguments travel encoded; a
 /// [`Queue`](crate::Queue) among them, or anywhere in them, is the same queue in the child. The
 /// environment and the arguments of `main` are the parent's (and `SHMQ_TASK` is set). Its standard
@@ -69,8 +69,9 @@ use crate::wire::{self, EncodeError};
 ///
 /// # The end
 /// Clones are the same process. When the last one is dropped the process is waited for; a daemon is
-/// terminated first. So no child outlives its handle, except when this process ends without dropping
-/// it: by `std::process::exit`, by a signal. Daemons end even then; others go on.
+/// terminated first. So no child outlives its handle. If this process ends before that, because `main`
+/// returns or somebody calls `std::process::exit`, it does the same with all its children first, as
+/// CPython does. After the end by a signal, or by `abort`, daemons end too; others go on.
 ///
 /// A child that waits for a message which nobody sends is waited for as long, also by a thread that
 /// panics and drops the handle. Make it a daemon, or terminate it.
@@ -91,15 +92,24 @@ struct Plan {
     daemon: bool,
     identity: Vec<u32>,
     /// Until it is started.
-    call: Option<Call>,
+    work: Option<Work>,
     closed: bool,
 }
+
+/// What it is to do.
+enum Work {
+    Call(Call),
+    Closure(Closure),
+}
+
+/// For a copy of this process.
+type Closure = Box<dyn FnOnce() -> Result<(), Failure> + Send>;
 
 /// A task and its arguments.
 struct Call {
     find: fn() -> Result<u32, UnknownTask>,
     task: &'static str,
-    encode: Box<dyn Fn() -> Result<Vec<u8>, EncodeError> + Send>,
+    encode: Box<dyn Fn() -> Result<Bytes, EncodeError> + Send>,
 }
 
 /// A process that was started.
@@ -107,15 +117,16 @@ struct Started {
     pid: u32,
     /// Who started it. A copy of this that came through `fork` is nobody's parent.
     owner: u32,
+    daemon: bool,
     pidfd: OwnedFd,
     sent: Sent,
     state: Mutex<State>,
 }
 
 enum State {
-    /// With the call, whose arguments may hold the last handle of a named queue that the child has
-    /// not opened yet.
-    Running(Child, #[expect(dead_code, reason = "held, not read")] Call),
+    /// With the call, if it is one: the arguments may hold the last handle of a named queue that the
+    /// child has not opened yet.
+    Running(#[expect(dead_code, reason = "held, not read")] Option<Call>),
     Ended(i32),
 }
 
@@ -137,21 +148,56 @@ impl Process {
     {
         // Its type says it all.
         let _ = task;
-        let encode = move || {
-            let mut encoded = Vec::new();
-            wire::encode(&args, &mut encoded).map(|()| encoded)
-        };
+        let encode = Box::new(move || wire::to_bytes(&args));
+        Self::of(Work::Call(Call { find: task::find::<F>, task: type_name::<F>(), encode }))
+    }
+
+    /// A process that will run `task` in a copy of this one, by fork(2), once it is started.
+    ///
+    /// The copy has all of this process's memory, so `task` may be a closure with captures, and neither
+    /// [`init`](crate::init) nor serde is needed. What is captured is moved to the child; a
+    /// [`Queue`](crate::Queue) is the same queue there. Exit codes, failures, panics and the end are as for
+    /// other processes: `task` is all that runs in the child, which then waits for its own children and ends
+    /// without running this process's destructors. Its standard input is empty, and what was printed is
+    /// printed once. A [`Pool`](crate::Pool) of this process does not run there.
+    ///
+    /// ```
+    /// use shmq::{Process, Queue};
+    ///
+    /// let (queue, greeting) = (Queue::new(3)?, String::from("hello"));
+    /// let to = queue.clone();
+    /// // SAFETY: this process has no other threads.
+    /// let process = unsafe { Process::fork(move || to.put(greeting)) };
+    /// process.start()?;
+    /// process.join()?;
+    /// assert_eq!((process.exitcode(), queue.get()?), (Some(0), "hello".to_owned()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Safety
+    /// If there are other threads when it is started, none of them is in the copy. A lock that one of them
+    /// held at that moment stays locked there for ever, and what it was changing stays half changed. So
+    /// `task`, with all that it calls and drops, must not rely on what another thread may have been using:
+    /// strictly, fork(2) allows async-signal-safe functions only. Besides, these can be relied on: queues
+    /// of this crate, the allocator of glibc, printing by `std`. Threads of libraries count, too, and so do
+    /// those of a [`Pool`](crate::Pool).
+    #[must_use = "a process runs when it is started"]
+    pub unsafe fn fork<F, R>(task: F) -> Self
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Answer,
+    {
+        Self::of(Work::Closure(Box::new(|| task::attempt(task).map(drop))))
+    }
+
+    fn of(work: Work) -> Self {
         let identity = family::next_identity();
         let numbers: Vec<_> = identity.iter().map(u32::to_string).collect();
         let plan = Plan {
             name: format!("Process-{}", numbers.join(":")),
             daemon: false,
             identity,
-            call: Some(Call {
-                find: task::find::<F>,
-                task: type_name::<F>(),
-                encode: Box::new(encode),
-            }),
+            work: Some(work),
             closed: false,
         };
         Self { shared: Arc::new(Shared { plan: Mutex::new(plan), started: OnceLock::new() }) }
@@ -172,7 +218,7 @@ impl Process {
 
     fn change(self, change: impl FnOnce(&mut Plan)) -> Self {
         let mut plan = self.shared.plan();
-        if plan.call.is_some() {
+        if plan.work.is_some() {
             change(&mut plan);
         }
         drop(plan);
@@ -194,16 +240,16 @@ impl Process {
         if current_process().daemon() {
             return Err(ProcessError::Daemonic);
         }
-        let call = plan.call.take().ok_or(ProcessError::StartedTwice)?;
-        let started = match launch::launch(&plan, call) {
+        let work = plan.work.take().ok_or(ProcessError::StartedTwice)?;
+        let started = match launch::launch(&plan, work) {
             Ok(started) => Arc::new(started),
-            Err((call, error)) => {
-                plan.call = Some(call);
+            Err((work, error)) => {
+                plan.work = Some(work);
                 return Err(error);
             }
         };
         family::add(Arc::downgrade(&self.shared), Arc::downgrade(&started));
-        // Whoever takes the call out is alone.
+        // Whoever takes the work out is alone.
         _ = self.shared.started.set(started);
         Ok(())
     }
@@ -331,7 +377,7 @@ impl Drop for Shared {
         if started.owner != std::process::id() {
             return;
         }
-        if self.plan().daemon {
+        if started.daemon {
             _ = started.signal(Signal::TERM);
         }
         _ = started.wait(None);
@@ -356,13 +402,17 @@ impl Started {
         let mut state = self.state();
         let code = match &mut *state {
             State::Ended(code) => return Some(*code),
-            State::Running(child, _) => match child.try_wait() {
-                Ok(None) => return None,
-                Ok(Some(status)) => {
-                    status.code().or(status.signal().map(|signal| -signal)).unwrap_or(UNKNOWN)
+            State::Running(_) => {
+                let now = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+                match waitid(WaitId::PidFd(self.pidfd.as_fd()), now) {
+                    Ok(None) => return None,
+                    Ok(Some(status)) => {
+                        let signal = status.terminating_signal().map(Neg::neg);
+                        status.exit_status().or(signal).unwrap_or(UNKNOWN)
+                    }
+                    Err(_) => UNKNOWN,
                 }
-                Err(_) => UNKNOWN,
-            },
+            }
         };
         let running = std::mem::replace(&mut *state, State::Ended(code));
         // Whatever dropping the arguments does, it may ask for the exit code.

@@ -48,17 +48,27 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
-    pub(crate) fn new(orders: &Orders) -> io::Result<Self> {
+    /// Without orders, for a child that needs none.
+    pub(crate) fn blank() -> io::Result<Self> {
         let file = rustix::fs::memfd_create("shmq-task", MemfdFlags::CLOEXEC)?;
         // Above those that `Command` moves about in the child.
         let file = File::from(duplicate(&file)?);
         let mut nonce = [0; NONCE];
         getrandom(&mut nonce[..], GetRandomFlags::empty())?;
-        let mut text = Vec::new();
-        wire::encode(orders, &mut text).map_err(io::Error::other)?;
-        file.write_all_at(&nonce, 0)?;
-        file.write_all_at(&text, NONCE as u64)?;
         Ok(Self { file, nonce })
+    }
+
+    pub(crate) fn new(orders: &Orders) -> io::Result<Self> {
+        let sent = Self::blank()?;
+        let text = wire::to_bytes(orders).map_err(io::Error::other)?;
+        sent.file.write_all_at(&sent.nonce, 0)?;
+        sent.file.write_all_at(&text, NONCE as u64)?;
+        Ok(sent)
+    }
+
+    /// The memory file itself, for the child that has a copy of it.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
     }
 
     pub(crate) fn fd(&self) -> RawFd {
@@ -80,15 +90,9 @@ impl Sent {
     }
 }
 
-/// The memory file, on the child's side.
-#[derive(Debug)]
-pub(crate) struct Received {
-    file: File,
-}
-
-impl Received {
-    /// The orders for this process, if it is a child; an error if they are unreadable.
-    pub(crate) fn look() -> Option<io::Result<(Self, Orders)>> {
+impl Orders {
+    /// For this process, if it is a child, with the memory file; an error if they are unreadable.
+    pub(crate) fn look() -> Option<io::Result<(File, Self)>> {
         let value = env::var(VARIABLE).ok()?;
         let (number, nonce) = value.split_once(':')?;
         let number = number.parse().ok().filter(|&number: &RawFd| number >= 0)?;
@@ -104,17 +108,11 @@ impl Received {
         Some(fd.and_then(|fd| Self::open(File::from(fd))))
     }
 
-    fn open(file: File) -> io::Result<(Self, Orders)> {
+    fn open(file: File) -> io::Result<(File, Self)> {
         let text = read(&file)?;
         let orders = wire::decode(text.get(NONCE..).unwrap_or_default());
         file.set_len(0)?;
-        Ok((Self { file }, orders.map_err(io::Error::other)?))
-    }
-
-    /// Leaves the parent a note.
-    pub(crate) fn fail(&self, why: &str) {
-        // Without it the parent still has the exit code.
-        _ = self.file.write_all_at(why.as_bytes(), 0);
+        Ok((file, orders.map_err(io::Error::other)?))
     }
 }
 

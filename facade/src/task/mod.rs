@@ -10,7 +10,7 @@ mod answer;
 mod table;
 
 pub use answer::{Answer, Value};
-pub(crate) use table::{Failure, chain, find, set, table};
+pub(crate) use table::{Failure, attempt, chain, find, set, table};
 pub use table::{Registered, UnknownTask};
 
 use std::any::TypeId;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{Answer, Task, id};
-use crate::wire;
+use crate::wire::{self, Bytes};
 
 /// A function in the table. [`tasks!`](crate::tasks) makes them.
 pub struct Registered {
@@ -20,22 +20,15 @@ pub struct Registered {
 }
 
 /// From encoded arguments to an encoded answer.
-type Run = dyn Fn(&[u8]) -> Result<Vec<u8>, Failure> + Send + Sync;
+type Run = dyn Fn(&[u8]) -> Result<Bytes, Failure> + Send + Sync;
 
 impl Registered {
     /// Decodes the arguments, calls `task`, encodes what it returns.
     pub fn new<A: DeserializeOwned, F: Task<A>>(task: F) -> Self {
         let run = move |args: &[u8]| {
             let args = wire::decode::<A>(args).map_err(|error| Failure::args(&error))?;
-            let called = panic::catch_unwind(AssertUnwindSafe(|| task.call(args).into_value()));
-            let value = match called {
-                Ok(Ok(value)) => value,
-                Ok(Err(text)) => return Err(Failure::Failed(text)),
-                Err(panic) => return Err(Failure::Panicked(text_of(&*panic))),
-            };
-            let mut answer = Vec::new();
-            wire::encode(&value, &mut answer).map_err(|error| Failure::answer(&error))?;
-            Ok(answer)
+            let value = attempt(|| task.call(args))?;
+            wire::to_bytes(&value).map_err(|error| Failure::answer(&error))
         };
         Self { id: id::<F>(), name: type_name::<F>(), run: Box::new(run) }
     }
@@ -45,8 +38,16 @@ impl Registered {
     }
 
     /// Runs it with encoded arguments.
-    pub(crate) fn run(&self, args: &[u8]) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn run(&self, args: &[u8]) -> Result<Bytes, Failure> {
         (self.run)(args)
+    }
+}
+
+/// Calls `task`, which may fail or panic.
+pub(crate) fn attempt<R: Answer>(task: impl FnOnce() -> R) -> Result<R::Value, Failure> {
+    match panic::catch_unwind(AssertUnwindSafe(|| task().into_value())) {
+        Ok(done) => done.map_err(Failure::Failed),
+        Err(panic) => Err(Failure::Panicked(text_of(&*panic))),
     }
 }
 
