@@ -372,7 +372,8 @@ impl<T: Decode> Queue<T> {
     }
 
     /// Gets what is there, at most `most` values, waiting for the first as long as it takes. Several at
-    /// a time are taken together, which costs less than one by one.
+    /// a time are taken together, which costs less than one by one. If there are fewer, others may wait
+    /// behind one that is just being put.
     ///
     /// # Errors
     /// [`PartlyGot`]: none, for a reason as of [`Queue::get`]; or a message was no value, and here are the

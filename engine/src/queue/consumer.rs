@@ -222,32 +222,21 @@ impl Consumer {
     }
 
     /// Gets what messages there are now, at most `most`, and gives each to `each`, in order. Says how
-    /// many. Those in slots are taken several at once, which costs less than one by one.
+    /// many: if fewer, there was no other at some moment of the call. Those in slots are taken several at
+    /// once, which costs less than one by one.
     ///
     /// # Errors
     /// As for [`Consumer::try_pop_ref`], if there was none before.
     pub fn try_pop_many(
         &mut self,
         most: usize,
-        mut each: impl FnMut(&[u8]),
+        each: impl FnMut(&[u8]),
     ) -> Result<usize, PopError> {
-        let mut done = 0;
-        while done < most {
-            match self.pop_run(most - done, &mut each) {
-                Ok((count, is_all)) => {
-                    done += count;
-                    if is_all {
-                        break;
-                    }
-                }
-                Err(error) if done == 0 => return Err(error),
-                Err(_) => break,
-            }
-        }
-        Ok(done)
+        self.pop_runs(most, each, false)
     }
 
-    /// As [`Consumer::try_pop_many`], waiting for the first message as long as it takes.
+    /// Gets messages, at most `most`, waiting for the first as long as it takes, and gives each to `each`, in
+    /// order. Says how many: if fewer, there may be more, behind one that is just being put.
     ///
     /// # Errors
     /// [`PopError`], but not [`PopError::Empty`] or [`PopError::TooSmall`].
@@ -261,16 +250,40 @@ impl Consumer {
         }
         self.ensure_own()?;
         self.look();
-        match self.try_pop_many(most, &mut each) {
+        match self.pop_runs(most, &mut each, true) {
             Err(PopError::Empty) => {
                 let mut first = Vec::new();
                 self.pop_vec(&mut first)?;
                 each(&first);
-                let more = self.try_pop_many(most - 1, each);
+                let more = self.pop_runs(most - 1, each, true);
                 Ok(1 + more.unwrap_or(0))
             }
             done => done,
         }
+    }
+
+    /// Until there are `most`, or no other; `at_hand`: or none published behind those taken. To know that
+    /// there is none, one must look at `tail`, and take its line from the producers.
+    fn pop_runs(
+        &mut self,
+        most: usize,
+        mut each: impl FnMut(&[u8]),
+        at_hand: bool,
+    ) -> Result<usize, PopError> {
+        let mut done = 0;
+        while done < most {
+            match self.pop_run(most - done, &mut each) {
+                Ok((count, is_all)) => {
+                    done += count;
+                    if at_hand && is_all {
+                        break;
+                    }
+                }
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(done)
     }
 
     /// Several messages from their slots, or one as it comes: how many, and whether those were all.
