@@ -1,5 +1,6 @@
 //! Many threads at once: every message once, whole, each producer's in order.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -93,6 +94,45 @@ fn every_message_once_through_segments() {
         run(&queue, 3, 3, 20_000, 8);
         run(&queue, 3, 3, 5_000, 1000);
         assert!(queue.resident_bytes() < 8 << 20, "{} bytes", queue.resident_bytes());
+    }
+}
+
+/// Nobody puts without one of four permits, and there are four places.
+#[test]
+fn who_has_a_permit_finds_a_place() {
+    const EACH: u64 = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
+    // In slots, and by reference.
+    for bytes in [8, 200] {
+        let options = Options::new(4).inline(8).message_max(bytes);
+        let queue = options.create_anonymous().unwrap();
+        let permits = AtomicU64::new(4);
+        let take = || {
+            let one = |left: u64| left.checked_sub(1);
+            // ordering: Acquire, the get that gave it back; pairs with Release below
+            while permits.fetch_update(Ordering::Acquire, Ordering::Relaxed, one).is_err() {
+                thread::yield_now();
+            }
+        };
+        let put = |id: u64| {
+            let mut producer = queue.producer().unwrap();
+            for number in 0..EACH {
+                take();
+                producer.try_push(&message(id, number, bytes)).expect("there is a place");
+            }
+        };
+        thread::scope(|scope| {
+            let (first, second) = (scope.spawn(|| put(0)), scope.spawn(|| put(1)));
+            let mut consumer = queue.consumer().unwrap();
+            let mut buffer = vec![0; bytes];
+            for _ in 0..2 * EACH {
+                let done = consumer.pop_timeout(&mut buffer, Duration::from_secs(20));
+                done.expect("everything arrives");
+                // ordering: Release, the get; pairs with Acquire in `take`
+                permits.fetch_add(1, Ordering::Release);
+            }
+            first.join().unwrap();
+            second.join().unwrap();
+        });
     }
 }
 

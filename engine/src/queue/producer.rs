@@ -276,7 +276,7 @@ impl Producer {
             return Err(PushError::TooLarge { len, max });
         }
         let ring = self.shared.ring();
-        if deadline == Deadline::NOW && !ring.has_places() && ring.is_quiet() {
+        if deadline == Deadline::NOW && ring.is_full() {
             return Err(PushError::Full);
         }
         self.payloads.place(&self.shared, &self.seat, len)

@@ -351,6 +351,16 @@ impl<'m> Ring<'m> {
         used < self.shape.capacity || self.is_shut()
     }
 
+    /// Is it full, at some moment of the call? No may be wrong, where tickets were passed over.
+    pub fn is_full(&self) -> bool {
+        // In this order: what `head` moves meanwhile makes it look emptier, and all that was passed over
+        // lies before `head` as we see it.
+        let tail = self.control.tail.load(TAIL);
+        let quiet = self.is_quiet();
+        let used = tail.saturating_sub(self.control.head.load(HEAD));
+        quiet && used >= self.shape.capacity
+    }
+
     /// A queue that looks full may hold tickets that were passed over, which take no place. With many
     /// consumers we move `head` past those in front; a lone one will do so, and we need not wait.
     #[cold]
