@@ -321,15 +321,22 @@ fn produce(sender: &mut impl Sender, row: &Row, id: u16, barrier: &Barrier) -> i
 fn consume(receiver: &mut impl Receiver, size: usize) -> io::Result<Report> {
     let mut buffer = vec![0; size];
     let mut verifier = Verifier::new(size);
-    loop {
-        let accepted = receiver.recv_with(&mut buffer, |message| verifier.accept(message))?;
-        match accepted.map_err(io::Error::other)? {
-            Arrival::Message => {}
-            Arrival::End => {
-                return Ok(Report { tally: verifier.tally(), ..Report::default() });
-            }
+    let (mut ends, mut fault) = (0, None);
+    while ends == 0 {
+        receiver.recv_some(&mut buffer, |message| match verifier.accept(message) {
+            Ok(Arrival::Message) => {}
+            Ok(Arrival::End) => ends += 1,
+            Err(found) => fault = Some(found),
+        })?;
+        if let Some(fault) = fault.take() {
+            return Err(io::Error::other(fault));
         }
     }
+    fill_end(&mut buffer);
+    for _ in 1..ends {
+        receiver.put_back(&buffer)?;
+    }
+    Ok(Report { tally: verifier.tally(), ..Report::default() })
 }
 
 fn ping<S: Sender, R: Receiver>(

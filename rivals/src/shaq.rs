@@ -133,7 +133,7 @@ impl<const N: usize> Link for Batch<N> {
     }
 
     fn receiver(end: End, row: &Row) -> io::Result<Self::Receiver> {
-        Ok(BatchReceiver::new(Many::receiver(end, row)?, N))
+        Ok(BatchReceiver(Many::receiver(end, row)?))
     }
 }
 
@@ -162,9 +162,8 @@ impl<const N: usize> GetMany for ManyGetter<N> {
         Ok(batch.len())
     }
 
-    fn put_back(&mut self, message: &[u8]) {
-        // Who waits for it ends by the trial's watchdog if it cannot be put.
-        _ = ManyPutter(self.0.join_as_producer()).send(message);
+    fn put_back(&mut self, message: &[u8]) -> io::Result<()> {
+        ManyPutter(self.0.join_as_producer()).send(message)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::registry::{Seat, Side};
 use crate::ring::{Attention, Corrupt, Grip, Look, Reference, Ring, Stalled, Taken, payload};
 use crate::wait::Want;
 use crate::wait::clock::{Deadline, cycles};
+use crate::wait::distance::Distance;
 use crate::wait::spin::{PAUSE, Patience, Spin, Wait};
 
 /// Gets messages. One thread uses it at a time; each thread attaches its own.
@@ -28,6 +29,7 @@ pub struct Consumer {
     grip: Grip<'static>,
     upkeep: Upkeep,
     spin: Spin,
+    distance: Distance,
     /// What was in a slot, for who reads it in place.
     pub(super) scratch: Vec<u8>,
     // Dropped before the segment it lies in.
@@ -71,7 +73,9 @@ impl Consumer {
         let grip = ring.grip(seat.line());
         let patience = Patience::for_messages_of(ring.shape().inline_max);
         let upkeep = Upkeep { patience, vigil: Vigil::new(), trail: Trail::default() };
-        Ok(Self { grip, upkeep, spin: Spin::new(), scratch: Vec::new(), seat, shared })
+        let distance = Distance::for_capacity(ring.shape().capacity);
+        let (spin, scratch) = (Spin::new(), Vec::new());
+        Ok(Self { grip, upkeep, spin, distance, scratch, seat, shared })
     }
 
     /// How it waits for messages, from now on.
@@ -192,11 +196,21 @@ impl Consumer {
         deadline: impl FnOnce() -> Deadline,
     ) -> Result<usize, PopError> {
         self.ensure_own()?;
+        self.keep_distance(1);
         let ready = self.shared.ring().pop_ready(&self.grip, buffer, buffer.len());
         let done = ready.map(|taken| self.popped(Ok(taken), buffer));
         match done {
             None | Some(Err(PopError::Empty)) => self.pop_soon(buffer, deadline()),
             Some(done) => done,
+        }
+    }
+
+    /// Before a get of so many that waits: lets the producers get ahead, if that is worth it.
+    #[inline(always)]
+    fn keep_distance(&mut self, takes: usize) {
+        if self.distance.is_due(takes as u64) && self.spin.wait() == Wait::Adaptive {
+            let Self { shared, grip, distance, .. } = self;
+            distance.keep(|by| shared.ring().is_ahead(grip, by));
         }
     }
 
@@ -230,6 +244,7 @@ impl Consumer {
         deadline: Deadline,
     ) -> Result<Got, PopError> {
         self.ensure_own()?;
+        self.keep_distance(1);
         self.look();
         match self.take_one(buffer, longest) {
             Err(PopError::Empty) => self.take_until(buffer, longest, deadline),

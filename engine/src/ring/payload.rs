@@ -62,6 +62,11 @@ pub(crate) unsafe fn store(words: &[Word], bytes: &[u8]) {
         unsafe { string_copy(bytes.as_ptr(), words.as_ptr().cast::<u8>().cast_mut(), bytes.len()) };
         return;
     }
+    // Words are the most usual messages.
+    if let Ok(word) = bytes.try_into().map(u64::from_ne_bytes) {
+        // SAFETY: it fits (this function's contract).
+        return unsafe { words.get_unchecked(0) }.store(word, PAYLOAD);
+    }
     let whole = bytes.len() / WORD;
     for at in 0..whole {
         let chunk = bytes.as_ptr().wrapping_add(at * WORD).cast::<[u8; WORD]>();
@@ -92,6 +97,11 @@ pub(crate) unsafe fn load(words: &[Word], out: &mut [u8]) {
         // load happens outside the compiler's sight.
         unsafe { string_copy(words.as_ptr().cast(), out.as_mut_ptr(), out.len()) };
         return;
+    }
+    if out.len() == WORD {
+        // SAFETY: it is there (this function's contract).
+        let word = unsafe { words.get_unchecked(0) }.load(PAYLOAD);
+        return out.copy_from_slice(&word.to_ne_bytes());
     }
     let whole = out.len() / WORD;
     for at in 0..whole {

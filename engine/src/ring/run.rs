@@ -13,7 +13,7 @@
 
 use super::mark::Attention;
 use super::put::{Hand, Pushed};
-use super::reach::Grip;
+use super::reach::{Grip, Reach};
 use super::{Corrupt, Ring, Role, TICKET_MAX, payload};
 use crate::order::{ADVANCE, ANNOUNCE, CLAIM, HEAD, LOST, SEEN, TAIL_GUESS, TAKE};
 use crate::sync::{fence, step};
@@ -168,27 +168,7 @@ impl Ring<'_> {
     /// If `out` is too short for that.
     pub fn pop_run(&self, grip: &Grip<'_>, out: &mut [u8], lens: &mut [usize]) -> Option<Run> {
         let head = self.control.head.load(HEAD);
-        let reach = grip.reach();
-        let left = reach.left_from(head).min(lens.len() as u64) as usize;
-        let inline_max = self.shape.inline_max;
-        let (mut count, mut is_all) = (0, false);
-        while count < left {
-            let ticket = head + count as u64;
-            let slot = reach.slot(ticket);
-            if slot.seq() != ticket + 1 {
-                is_all = true;
-                break;
-            }
-            let len = slot.length().load(SEEN) as usize;
-            if len > inline_max {
-                break;
-            }
-            let out = &mut out[count * inline_max..][..len];
-            // SAFETY: a slot's payload holds inline_max bytes (Ring::new), `out` is no longer.
-            unsafe { payload::load(slot.payload(), out) };
-            lens[count] = len;
-            count += 1;
-        }
+        let (count, is_all) = self.copy_run(&grip.reach(), head, out, lens);
         // Pairs with the heavy fences in pass::finish and Ring::look_for_end: seq (seen) before attention and
         // mark. What was copied in vain is thrown away.
         fence::light(self.shape.fences);
@@ -201,6 +181,38 @@ impl Ring<'_> {
         // Pairs with the heavy fence in wait::park: head before attention.
         fence::light(self.shape.fences);
         Some(Run { count, is_all, attention: self.attention_fenced() })
+    }
+
+    /// Copies them: how many, and whether nothing was published behind them.
+    #[inline(always)]
+    fn copy_run(
+        &self,
+        reach: &Reach<'_>,
+        head: u64,
+        out: &mut [u8],
+        lens: &mut [usize],
+    ) -> (usize, bool) {
+        let inline_max = self.shape.inline_max;
+        assert!(out.len() >= lens.len() * inline_max, "too short a buffer");
+        let left = reach.left_from(head).min(lens.len() as u64) as usize;
+        for (count, copied) in lens[..left].iter_mut().enumerate() {
+            let ticket = head + count as u64;
+            let slot = reach.slot(ticket);
+            if slot.seq() != ticket + 1 {
+                return (count, true);
+            }
+            let len = slot.length().load(SEEN) as usize;
+            if len > inline_max {
+                return (count, false);
+            }
+            let at = count * inline_max;
+            // SAFETY: `count` of at most as many as `lens`, for which `out` has room (checked above).
+            let out = unsafe { out.get_unchecked_mut(at..at + len) };
+            // SAFETY: a slot's payload holds inline_max bytes (Ring::new), `out` is no longer.
+            unsafe { payload::load(slot.payload(), out) };
+            *copied = len;
+        }
+        (left, false)
     }
 
     fn advance_by(&self, head: u64, count: u64) -> bool {

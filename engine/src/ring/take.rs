@@ -94,7 +94,7 @@ impl<'m> Ring<'m> {
         let head = self.control.head.load(HEAD);
         match self.pop_at(grip, head, out, longest) {
             At::Taken(taken) => Ok(taken),
-            At::Absent | At::Gone => self.pop_on(grip, out, longest),
+            found => self.pop_on(grip, head, found, out, longest),
         }
     }
 
@@ -110,19 +110,26 @@ impl<'m> Ring<'m> {
         }
     }
 
+    /// Goes on from what was found at `head`.
     #[cold]
-    fn pop_on(&self, grip: &Grip<'_>, out: &mut [u8], longest: usize) -> Result<Taken, Corrupt> {
+    fn pop_on(
+        &self,
+        grip: &Grip<'_>,
+        mut head: u64,
+        mut found: At,
+        out: &mut [u8],
+        longest: usize,
+    ) -> Result<Taken, Corrupt> {
         let mut last = TICKET_MAX;
         let mut repeats = 0;
         for _ in 0..RESTARTS_MAX {
-            let head = self.control.head.load(HEAD);
             // Whatever makes us start over also moves `head`; a wrong mark or `seq` does not.
             repeats = if head == last { repeats + 1 } else { 0 };
             last = head;
             if head >= TICKET_MAX || repeats > REPEATS_MAX {
                 return Err(Corrupt);
             }
-            let taken = match self.pop_at(grip, head, out, longest) {
+            let taken = match found {
                 At::Taken(taken) => Some(taken),
                 At::Absent => self.absent(grip, head),
                 At::Gone => None,
@@ -130,6 +137,8 @@ impl<'m> Ring<'m> {
             if let Some(taken) = taken {
                 return Ok(taken);
             }
+            head = self.control.head.load(HEAD);
+            found = self.pop_at(grip, head, out, longest);
         }
         Err(Corrupt)
     }
@@ -160,6 +169,14 @@ impl<'m> Ring<'m> {
             // Of a growing ring: the first of another segment.
             self.control.tail.load(TAIL) > head
         }
+    }
+
+    /// Is the message published that comes so many places after the head? In a growing ring also if its
+    /// segment is another.
+    pub fn is_ahead(&self, grip: &Grip<'_>, by: u64) -> bool {
+        let ticket = self.control.head.load(HEAD).wrapping_add(by);
+        let reach = grip.reach();
+        !reach.covers(ticket) || reach.slot(ticket).is_published(ticket)
     }
 
     /// Is there nothing in the segment of `head`, which no grip can reach, for nobody has claimed a

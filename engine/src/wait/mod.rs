@@ -24,6 +24,8 @@ mod bed;
 mod blocking;
 pub mod clock;
 #[cfg(not(loom))]
+pub(crate) mod distance;
+#[cfg(not(loom))]
 pub(crate) mod spin;
 
 use crate::layout::cells::Gate;

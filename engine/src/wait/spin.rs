@@ -229,7 +229,7 @@ fn look<R>(patience: u64, pause: u64, mut found: impl FnMut() -> Option<R>) -> O
     None
 }
 
-fn rest(pause: u64) {
+pub(super) fn rest(pause: u64) {
     let start = cycles();
     while cycles().wrapping_sub(start) < pause {
         core::hint::spin_loop();

@@ -6,7 +6,7 @@ use std::io;
 use shmq_engine::{Consumer, Producer, Queue};
 
 use super::shmq::{other, ours, queue};
-use super::{End, Link, Receiver, Sender, Transport, whole_or_error};
+use super::{End, Link, Receiver, Sender, Transport};
 use crate::plan::{Mode, Row};
 use crate::worker::run_process;
 
@@ -50,8 +50,11 @@ pub trait GetMany {
     /// What fails the cell.
     fn get_many(&mut self, most: usize, each: impl FnMut(&[u8])) -> io::Result<usize>;
 
-    /// Puts a message back.
-    fn put_back(&mut self, message: &[u8]);
+    /// Puts a message back, for another consumer.
+    ///
+    /// # Errors
+    /// What fails the cell.
+    fn put_back(&mut self, message: &[u8]) -> io::Result<()>;
 }
 
 /// Collects what it is given one by one.
@@ -102,58 +105,27 @@ impl<P: PutMany> Sender for BatchSender<P> {
     }
 }
 
-/// Hands out one by one what it gets together.
+/// Shows what it gets together.
 #[derive(Debug)]
-pub struct BatchReceiver<G: GetMany> {
-    end: G,
-    /// One after the other: `got` of them, of which `shown` have been seen.
-    messages: Vec<u8>,
-    size: usize,
-    shown: usize,
-    got: usize,
-}
-
-impl<G: GetMany> BatchReceiver<G> {
-    /// For messages of `size` bytes.
-    pub fn new(end: G, size: usize) -> Self {
-        Self { end, messages: vec![0; BATCH * size], size, shown: 0, got: 0 }
-    }
-
-    fn fetch(&mut self) -> io::Result<()> {
-        let mut places = self.messages.chunks_exact_mut(self.size);
-        let mut other_length = None;
-        let each = |message: &[u8]| match places.next() {
-            Some(place) if place.len() == message.len() => place.copy_from_slice(message),
-            _ => other_length = Some(message.len()),
-        };
-        self.got = self.end.get_many(BATCH, each)?;
-        self.shown = 0;
-        other_length.map_or(Ok(()), |length| whole_or_error(length, self.size).map(drop))
-    }
-}
+pub struct BatchReceiver<G>(pub G);
 
 impl<G: GetMany> Receiver for BatchReceiver<G> {
     fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.recv_with(&mut [], |message| buffer.copy_from_slice(message))?;
-        Ok(self.size)
+        let mut length = 0;
+        self.0.get_many(1, |message| {
+            length = message.len();
+            buffer.copy_from_slice(message);
+        })?;
+        Ok(length)
     }
 
     #[inline]
-    fn recv_with<R>(&mut self, _buffer: &mut [u8], read: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        if self.shown == self.got {
-            self.fetch()?;
-        }
-        self.shown += 1;
-        Ok(read(&self.messages[(self.shown - 1) * self.size..][..self.size]))
+    fn recv_some(&mut self, _buffer: &mut [u8], read: impl FnMut(&[u8])) -> io::Result<()> {
+        self.0.get_many(BATCH, read).map(drop)
     }
-}
 
-impl<G: GetMany> Drop for BatchReceiver<G> {
-    /// What it got beyond its own end are the ends of other consumers, which wait for them.
-    fn drop(&mut self) {
-        for end in self.messages.chunks_exact(self.size).take(self.got).skip(self.shown) {
-            self.end.put_back(end);
-        }
+    fn put_back(&mut self, message: &[u8]) -> io::Result<()> {
+        self.0.put_back(message)
     }
 }
 
@@ -175,10 +147,10 @@ impl Link for BatchLink {
         Ok(BatchSender::new(producer, row.size))
     }
 
-    fn receiver(end: End, row: &Row) -> io::Result<Self::Receiver> {
+    fn receiver(end: End, _: &Row) -> io::Result<Self::Receiver> {
         let queue = queue(end)?;
         let consumer = queue.consumer().map_err(other)?;
-        Ok(BatchReceiver::new(Getter { queue, consumer }, row.size))
+        Ok(BatchReceiver(Getter { queue, consumer }))
     }
 }
 
@@ -199,8 +171,8 @@ impl GetMany for Getter {
         self.consumer.pop_many(most, each).map_err(other)
     }
 
-    fn put_back(&mut self, message: &[u8]) {
-        // Who waits for it ends by the trial's watchdog if it cannot be put.
-        _ = self.queue.producer().map(|mut producer| producer.push(message));
+    fn put_back(&mut self, message: &[u8]) -> io::Result<()> {
+        let mut producer = self.queue.producer().map_err(other)?;
+        producer.push(message).map_err(other)
     }
 }

@@ -275,6 +275,23 @@ pub trait Receiver {
         let length = self.recv(buffer)?;
         Ok(read(&buffer[..length]))
     }
+
+    /// Shows the next message to `read`, or several, if the transport gets several at once.
+    ///
+    /// # Errors
+    /// What fails the cell.
+    #[inline]
+    fn recv_some(&mut self, buffer: &mut [u8], read: impl FnMut(&[u8])) -> io::Result<()> {
+        self.recv_with(buffer, read)
+    }
+
+    /// Of several messages shown at once, this one is for another consumer.
+    ///
+    /// # Errors
+    /// What fails the cell.
+    fn put_back(&mut self, _message: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// How a worker makes endpoints of what it was given.

@@ -33,6 +33,7 @@ impl Consumer {
             return Ok(0);
         }
         self.ensure_own()?;
+        self.keep_distance(most);
         self.look();
         match self.pop_runs(most, &mut each, true) {
             Err(PopError::Empty) => {
