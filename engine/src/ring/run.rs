@@ -193,7 +193,7 @@ impl Ring<'_> {
         lens: &mut [usize],
     ) -> (usize, bool) {
         let inline_max = self.shape.inline_max;
-        assert!(out.len() >= lens.len() * inline_max, "too short a buffer");
+        assert!(out.len() >= lens.len().saturating_mul(inline_max), "too short a buffer");
         let left = reach.left_from(head).min(lens.len() as u64) as usize;
         for (count, copied) in lens[..left].iter_mut().enumerate() {
             let ticket = head + count as u64;

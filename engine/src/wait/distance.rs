@@ -50,14 +50,16 @@ impl Distance {
     /// Looks, and rests if it has come near. `is_ahead`: is the message so many places on published?
     #[cold]
     pub(crate) fn keep(&mut self, is_ahead: impl FnOnce(u64) -> bool) {
-        if self.far == 0 {
-            return;
-        }
-        let flowed = self.flows;
-        self.flows = is_ahead(self.far);
-        if flowed && !self.flows {
+        if self.far > 0 && self.has_come_near(is_ahead) {
             rest(self.rest);
         }
+    }
+
+    /// Was it far at the last look, and no longer is?
+    fn has_come_near(&mut self, is_ahead: impl FnOnce(u64) -> bool) -> bool {
+        let flowed = self.flows;
+        self.flows = is_ahead(self.far);
+        flowed && !self.flows
     }
 }
 
@@ -80,12 +82,7 @@ mod tests {
     #[test]
     fn who_has_come_near_rests_once() {
         let mut distance = Distance::for_capacity(1024);
-        let mut rests = |is_far: bool| {
-            let flowed = distance.flows;
-            distance.keep(|by| by == FAR_MAX && is_far);
-            assert_eq!(distance.flows, is_far);
-            flowed && !is_far
-        };
+        let mut rests = |is_far| distance.has_come_near(|by| by == FAR_MAX && is_far);
         assert_eq!(
             [false, true, true, false, false].map(&mut rests),
             [false, false, false, true, false]
