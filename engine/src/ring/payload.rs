@@ -15,8 +15,7 @@ pub(crate) const WORD: usize = size_of::<u64>();
 const LONG: usize = 256;
 
 /// Words of a cache line.
-#[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
-const LINE: usize = 64 / WORD;
+pub(super) const LINE: usize = 64 / WORD;
 
 /// Asks for the first two lines of a slot that will be written soon: a hint, which changes nothing.
 /// In longer messages the hardware's own prefetcher finds the rest.

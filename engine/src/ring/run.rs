@@ -109,9 +109,7 @@ impl Ring<'_> {
             return (0, attention);
         }
         for (ticket, message) in (first..).zip(messages) {
-            let slot = hand.reach.slot(ticket);
-            self.write(slot, message.as_ref());
-            slot.publish(ticket);
+            self.store_and_publish(&hand.reach, ticket, message.as_ref());
             // Pairs with the heavy fences in pass::finish and Ring::look_for_end: seq before attention.
             fence::light(self.shape.fences);
             attention = self.attention_fenced();
@@ -136,9 +134,7 @@ impl Ring<'_> {
         messages: &[M],
     ) -> (usize, Pushed) {
         for (ticket, message) in (first..).zip(messages) {
-            let slot = hand.reach.slot(ticket);
-            self.write(slot, message.as_ref());
-            slot.publish(ticket);
+            self.store_and_publish(&hand.reach, ticket, message.as_ref());
         }
         hand.tail_own = first + messages.len() as u64;
         self.control.tail.store(hand.tail_own, ADVANCE);
@@ -146,6 +142,17 @@ impl Ring<'_> {
         fence::light(self.shape.fences);
         let attention = self.attention_fenced();
         (self.counted(first, messages.len(), attention), Pushed::Done { attention })
+    }
+
+    #[inline(always)]
+    fn store_and_publish(&self, reach: &Reach<'_>, ticket: u64, message: &[u8]) {
+        // Where a slot has two lines, batches take twice as long with it (docs/PERFORMANCE.md).
+        if self.shape.stride <= payload::LINE {
+            reach.slot_ahead(ticket, self.ahead).expect();
+        }
+        let slot = reach.slot(ticket);
+        self.write(slot, message);
+        slot.publish(ticket);
     }
 
     /// As `withdraw`, for all tickets of a claim.
