@@ -146,7 +146,7 @@ impl Ring<'_> {
 
     #[inline(always)]
     fn store_and_publish(&self, reach: &Reach<'_>, ticket: u64, message: &[u8]) {
-        // Where a slot has two lines, batches take twice as long with it (docs/PERFORMANCE.md).
+        // Where a slot has two lines, it can double the time of batches (docs/PERFORMANCE.md).
         if self.shape.stride <= payload::LINE {
             reach.slot_ahead(ticket, self.ahead).expect();
         }
