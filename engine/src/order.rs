@@ -58,6 +58,8 @@ rows! {
     /// payload and length words, Relaxed: ordered by [`PUBLISH`]/[`SEEN`] on the way in and by
     /// [`TAKE`]/[`HEAD`] on the way out; an optimistic copy that loses is thrown away.
     PAYLOAD = Relaxed;
+    /// the word of each line of a slot that nobody reads, Relaxed: the store asks for the line.
+    ASK = Relaxed;
 
     // ---- head: next to take -------------------------------------------------------------------
     /// `head` h to h + 1 by its taker or by a helper, Release: the copy is finished, and the mark

@@ -43,6 +43,14 @@ impl Word {
         self.touch();
     }
 
+    /// Its two halves, the lower address first: of a word that nobody accesses whole.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub(crate) fn halves(&self) -> &[Word32; 2] {
+        // SAFETY: as large, aligned better, and atomic either way.
+        unsafe { &*core::ptr::from_ref(self).cast() }
+    }
+
     #[inline(always)]
     pub(crate) fn compare_exchange(
         &self,
@@ -143,8 +151,15 @@ impl Word32 {
         Self(AtomicU32::new(value))
     }
 
+    #[inline(always)]
     pub(crate) fn load(&self, order: Order) -> u32 {
         self.0.load(order.get())
+    }
+
+    #[cfg(not(loom))]
+    #[inline(always)]
+    pub(crate) fn store(&self, value: u32, order: Order) {
+        self.0.store(value, order.get());
     }
 
     pub(crate) fn fetch_add(&self, by: u32, order: Order) -> u32 {

@@ -86,7 +86,7 @@ fn each_wrong_file_has_an_error_of_its_own() {
     let swapped = with_word(good.clone(), 0, magic.swap_bytes());
     assert!(matches!(refusal(&swapped), AttachError::Endianness));
     let other = with_word(good.clone(), 1, 77);
-    assert!(matches!(refusal(&other), AttachError::Version { expected: 4, found: 77 }));
+    assert!(matches!(refusal(&other), AttachError::Version { expected: 5, found: 77 }));
     let other = with_word(good.clone(), 2, 77);
     assert!(matches!(refusal(&other), AttachError::Layout { found: 77, .. }));
     for (word, field) in
@@ -111,10 +111,30 @@ fn each_wrong_file_has_an_error_of_its_own() {
 }
 
 #[test]
+fn a_length_that_no_message_has_is_an_error() {
+    for message_max in [8, 48] {
+        let queue = Options::new(3).message_max(message_max).create_anonymous().unwrap();
+        queue.producer().unwrap().push(b"message").unwrap();
+        let mut file = File::from(queue.as_fd().unwrap().try_clone_to_owned().unwrap());
+        let mut bytes = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        let payload = bytes.windows(7).position(|found| found == b"message").unwrap();
+        for length in [message_max as u32 + 1, u32::MAX - 1, u32::MAX] {
+            file.seek(SeekFrom::Start(payload as u64 - 8)).unwrap();
+            file.write_all(&length.to_ne_bytes()).unwrap();
+            let mut consumer = queue.consumer().unwrap();
+            assert_eq!(consumer.try_pop(&mut [0; 48]), Err(PopError::Corrupt), "{length}");
+            assert_eq!(consumer.try_pop_many(2, |_| ()), Err(PopError::Corrupt), "{length}");
+        }
+    }
+}
+
+#[test]
 fn errors_say_expected_found_and_what_to_do() {
     let good = segment();
     let text = refusal(&with_word(good.clone(), 1, 77)).to_string();
-    assert_eq!(text, "the segment has layout version 77, this build has 4; rebuild one side");
+    assert_eq!(text, "the segment has layout version 77, this build has 5; rebuild one side");
     let text = refusal(&good[..1000]).to_string();
     assert!(text.starts_with("the segment is truncated: expected "), "{text}");
 }

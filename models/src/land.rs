@@ -21,7 +21,7 @@ use shmq_engine::sync::Word;
 use shmq_engine::sync::memory::Memory;
 
 /// A slot has room for one word, or for a reference.
-const STRIDE: usize = 4;
+const STRIDE: usize = 5;
 /// Bytes of a message.
 const MESSAGE: usize = size_of::<u64>();
 /// Bytes of a block, as the ground knows it.

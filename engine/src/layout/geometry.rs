@@ -1,7 +1,7 @@
 //! Sizes and offsets, computed in one place for creation and for attaching alike.
 
-use crate::ring::payload::WORD;
-use crate::ring::{Role, SLOT_HEAD, Shape};
+use crate::ring::payload::{self, WORD};
+use crate::ring::{Role, Shape};
 use crate::sync::fence::Fences;
 
 use super::cells::{ClassControl, Control, Extent, Line, Mark, POOL};
@@ -18,8 +18,6 @@ pub(crate) const WORLDS: usize = 30;
 
 /// Bytes that two cores fetch as one: also the distance between gates.
 pub(crate) const LINE: usize = 128;
-/// Slots are whole cache lines.
-const CACHE_LINE: usize = 64;
 
 const _: () = assert!(WORLDS_AT + WORLDS * WORD <= LINES_AT);
 
@@ -116,7 +114,8 @@ impl Request {
         if !self.is_in_range() {
             return None;
         }
-        let slot_bytes = (SLOT_HEAD * WORD + self.inline_max).next_multiple_of(CACHE_LINE);
+        let slot_bytes =
+            WORD * payload::stride_for(self.inline_max, self.message_max > self.inline_max);
         let slots = self.slots(slot_bytes);
         let bounded_slots = if self.is_unbounded() { 0 } else { slots };
         let controls_at = LINES_AT + self.lines * size_of::<Line>();

@@ -14,7 +14,9 @@ use super::vigil::Vigil;
 use crate::arena::{Block, PAYLOADS, Unmapped};
 use crate::error::{AttachError, PopError};
 use crate::registry::{Seat, Side};
-use crate::ring::{Attention, Corrupt, Grip, Look, Reference, Ring, Stalled, Taken, payload};
+use crate::ring::{
+    Attention, Corrupt, Grip, Look, Reference, Ring, Shape, Stalled, Taken, payload,
+};
 use crate::wait::Want;
 use crate::wait::clock::{Deadline, cycles};
 use crate::wait::distance::Distance;
@@ -73,7 +75,8 @@ impl Consumer {
         let grip = ring.grip(seat.line());
         let patience = Patience::for_messages_of(ring.shape().inline_max);
         let upkeep = Upkeep { patience, vigil: Vigil::new(), trail: Trail::default() };
-        let distance = Distance::for_capacity(ring.shape().capacity);
+        let Shape { capacity, stride, .. } = *ring.shape();
+        let distance = Distance::of(capacity, stride.div_ceil(payload::LINE) as u64);
         let (spin, scratch) = (Spin::new(), Vec::new());
         Ok(Self { grip, upkeep, spin, distance, scratch, seat, shared })
     }
@@ -385,7 +388,14 @@ fn take_from(
             }
             Ok(Taken::Overtaken { block }) => done_with(shared, seat, Block::unpack(block)),
             Ok(Taken::Empty) => found_empty(shared, vigil, trail, seat, &mut look)?,
-            Ok(Taken::TooSmall { len }) => return Err(PopError::TooSmall { len }),
+            Ok(Taken::TooSmall { len }) => {
+                let is_possible = len <= shared.request().message_max;
+                return Err(if is_possible {
+                    PopError::TooSmall { len }
+                } else {
+                    PopError::Corrupt
+                });
+            }
             Ok(Taken::Stalled(stalled)) => outwait(ring, grip, patience, stalled)?,
             Ok(Taken::Elsewhere { segment }) => {
                 if !move_to(shared, grip, trail, seat, segment) {

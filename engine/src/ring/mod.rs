@@ -7,7 +7,8 @@
 //! # The protocol
 //!
 //! `tail` is the next ticket to claim, `head` the next to take; ticket t lives in slot t mod slots.
-//! A slot is `{seq, length, payload}`; `seq == t + 1` says that the message of t is complete.
+//! A slot is `{seq, length, payload}`; `seq == t + 1` says that the message of t is complete. (In each of its
+//! lines there is a word that nobody reads; a store into it asks for the line, and means nothing.)
 //!
 //! **Put** (`put`): announce t in my line, claim it (CAS `tail`), store the payload, publish with
 //! a plain release store of `seq`. **Take** (`take`): at `head == h`, when `seq == h + 1`, copy
@@ -77,7 +78,7 @@ pub enum Role {
     Many,
 }
 
-/// Words of a slot before its payload: `seq`, length.
+/// Words of a slot before its payload: `seq`; length and one that is never read.
 pub(crate) const SLOT_HEAD: usize = 2;
 
 /// The private copy of a ring's geometry. Never read again from shared memory.
@@ -123,13 +124,12 @@ pub struct Ring<'m> {
     /// All slots there are; of a growing ring, none.
     whole: Reach<'m>,
     shape: Shape,
-    /// How many tickets ahead a slot's lines are asked for.
-    ahead: u64,
+    /// Slots that are asked for at once, a power of two, less 1; if none are, more than any ticket.
+    asks: u64,
 }
 
-/// A claim waits until all earlier stores have their lines (its CAS is a full barrier on x86). Asked for so
-/// many bytes ahead, they are there.
-const AHEAD_BYTES: usize = 2048;
+/// Words of the slots that are asked for at once, about.
+const ASKED: usize = 16 * payload::LINE;
 
 impl<'m> Ring<'m> {
     /// A ring over these parts, or `None` if the shape does not describe them.
@@ -140,17 +140,19 @@ impl<'m> Ring<'m> {
         words: &'m [Word],
         shape: Shape,
     ) -> Option<Self> {
-        let payload = shape.stride.checked_sub(SLOT_HEAD)?.checked_mul(payload::WORD)?;
-        let fits = shape.capacity >= 1 && shape.inline_max <= payload;
+        let room = payload::room(shape.stride)?;
+        let fits = shape.capacity >= 1 && shape.inline_max <= room;
         let whole = if shape.growing {
             Reach::nothing()
         } else {
             Reach::of(marks, words, &shape, 0, u64::MAX)?
         };
         let fits = fits && (shape.growing || shape.capacity <= shape.slots);
-        let stride = shape.stride * payload::WORD;
-        let ahead = (AHEAD_BYTES / stride.max(1)).clamp(8, 32) as u64;
-        fits.then_some(Self { control, lines, whole, shape, ahead })
+        // In a small ring they would be those that are being taken.
+        let asks = (ASKED / shape.stride).next_power_of_two() as u64;
+        let some = !payload::is_whole(shape.stride) && asks <= shape.slots / 4;
+        let asks = if some { asks - 1 } else { u64::MAX };
+        fits.then_some(Self { control, lines, whole, shape, asks })
     }
 
     /// The geometry.

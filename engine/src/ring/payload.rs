@@ -4,56 +4,128 @@
 //! over may still be storing: both are relaxed word accesses, so such a race yields bytes that are
 //! thrown away, never undefined behaviour.
 
+use super::SLOT_HEAD;
+#[cfg(not(loom))]
+use crate::order::ASK;
 use crate::order::PAYLOAD;
 use crate::sync::Word;
 
 /// Bytes per payload word.
 pub(crate) const WORD: usize = size_of::<u64>();
 
+/// Words of a cache line.
+pub(crate) const LINE: usize = 64 / WORD;
+/// Words before the payload in each line of a slot but the first: one that nobody reads.
+const LINE_HEAD: usize = 1;
+
+/// Bytes of payload in the first line of a slot, and in each further one.
+const FIRST: usize = (LINE - SLOT_HEAD) * WORD;
+const FURTHER: usize = (LINE - LINE_HEAD) * WORD;
+
+/// Of a slot of more words the payload is one piece, and nothing is asked for: copied by a string
+/// instruction, it comes as fast.
+const SHORT: usize = 16 * LINE;
+
 /// From this length on a string instruction beats a loop of word accesses.
 #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
 const LONG: usize = 256;
 
-/// Words of a cache line.
-pub(super) const LINE: usize = 64 / WORD;
-
-/// Asks for the first two lines of a slot that will be written soon: a hint, which changes nothing.
-/// In longer messages the hardware's own prefetcher finds the rest.
-#[inline(always)]
-pub(crate) fn will_store(slot: &[Word]) {
-    #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
-    {
-        will_store_line(slot.as_ptr());
-        if slot.len() > LINE {
-            will_store_line(slot.as_ptr().wrapping_add(LINE));
-        }
-    }
-    #[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
-    let _ = slot;
+/// Is its payload one piece?
+pub(super) const fn is_whole(stride: usize) -> bool {
+    stride > SHORT
 }
 
-/// Not the intrinsic: unless the target promises `prfchw` that becomes a hint for reading, which
-/// leaves the line shared with its reader. A CPU without the instruction ignores it.
-#[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
-#[inline(always)]
-fn will_store_line(line: *const Word) {
-    // SAFETY: a hint cannot fault, whatever the address.
-    unsafe {
-        core::arch::asm!(
-            "prefetchw [{}]",
-            in(reg) line,
-            options(readonly, nostack, preserves_flags),
-        );
+/// Words of a slot for messages of up to so many bytes: whole lines, or, if none of them lies elsewhere,
+/// half of one.
+pub(crate) fn stride_for(bytes: usize, some_elsewhere: bool) -> usize {
+    if !some_elsewhere && bytes <= (LINE / 2 - SLOT_HEAD) * WORD {
+        return LINE / 2;
     }
+    let lines = 1 + bytes.saturating_sub(FIRST).div_ceil(FURTHER);
+    if !is_whole(lines * LINE) {
+        return lines * LINE;
+    }
+    (SLOT_HEAD + bytes.div_ceil(WORD)).next_multiple_of(LINE).max(SHORT + LINE)
 }
 
-/// Stores `bytes` into the first words of `words`.
+/// Bytes of payload in a slot of so many words, if it is a slot.
+pub(super) fn room(stride: usize) -> Option<usize> {
+    let further = if is_whole(stride) { 0 } else { stride.div_ceil(LINE).saturating_sub(1) };
+    stride.checked_sub(SLOT_HEAD + further * LINE_HEAD)?.checked_mul(WORD)
+}
+
+/// Stores a word that nobody reads into each line but the first.
+#[cfg(not(loom))]
+#[inline(always)]
+pub(super) fn ask(slot: &[Word]) {
+    debug_assert!(!is_whole(slot.len()));
+    slot.iter().step_by(LINE).skip(1).for_each(|word| word.store(0, ASK));
+}
+
+/// Stores `bytes` as the payload of a slot.
 ///
 /// # Safety
-/// `words` holds at least `bytes.len()` bytes.
+/// There is room for them.
 #[inline(always)]
-pub(crate) unsafe fn store(words: &[Word], bytes: &[u8]) {
-    debug_assert!(bytes.len() <= words.len() * WORD);
+pub(super) unsafe fn store(slot: &[Word], bytes: &[u8]) {
+    debug_assert!(room(slot.len()).is_some_and(|room| bytes.len() <= room));
+    // SAFETY: it has a head, as whatever has room.
+    let first = unsafe { slot.get_unchecked(SLOT_HEAD..) };
+    // Words are the most usual messages.
+    if let Ok(word) = bytes.try_into().map(u64::from_ne_bytes) {
+        // SAFETY: it fits (this function's contract).
+        return unsafe { first.get_unchecked(0) }.store(word, PAYLOAD);
+    }
+    match bytes.len() {
+        // SAFETY: there is room in the first line.
+        ..FIRST => unsafe { store_words(first, bytes) },
+        // SAFETY: as above.
+        FIRST => unsafe { store_at::<FIRST>(slot, SLOT_HEAD, bytes) },
+        // SAFETY: there is room (contract).
+        _ => unsafe { store_lines(slot, bytes) },
+    }
+}
+
+/// Stores what does not fit the first line alone.
+///
+/// # Safety
+/// There is room for it.
+unsafe fn store_lines(slot: &[Word], bytes: &[u8]) {
+    let (first, mut rest) = bytes.split_at(FIRST);
+    // SAFETY: the first line is full.
+    unsafe { store_at::<FIRST>(slot, SLOT_HEAD, first) };
+    if is_whole(slot.len()) {
+        // SAFETY: there is room (contract), in one piece.
+        return unsafe { store_piece(&slot[LINE..], rest) };
+    }
+    let mut at = LINE + LINE_HEAD;
+    while rest.len() >= FURTHER {
+        let (line, left) = rest.split_at(FURTHER);
+        // SAFETY: there is room (contract): so far, full lines.
+        unsafe { store_at::<FURTHER>(slot, at, line) };
+        (rest, at) = (left, at + LINE);
+    }
+    if !rest.is_empty() {
+        // SAFETY: and a last one, of which there is as much.
+        unsafe { store_words(&slot[at..], rest) };
+    }
+}
+
+/// Stores so many of `bytes`, words of a number known to the compiler.
+///
+/// # Safety
+/// There are as many bytes, and as many words in the slot from that one on.
+#[inline(always)]
+unsafe fn store_at<const BYTES: usize>(slot: &[Word], at: usize, bytes: &[u8]) {
+    // SAFETY: they are there (this function's contract).
+    let words = unsafe { slot.get_unchecked(at..) };
+    // SAFETY: as above.
+    unsafe { store_words(words, &bytes[..BYTES]) };
+}
+
+/// # Safety
+/// `words` are as many bytes at least.
+unsafe fn store_piece(words: &[Word], bytes: &[u8]) {
     #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
     if bytes.len() >= LONG {
         // SAFETY: the words are `bytes.len()` writable bytes (this function's contract); to the
@@ -61,11 +133,17 @@ pub(crate) unsafe fn store(words: &[Word], bytes: &[u8]) {
         unsafe { string_copy(bytes.as_ptr(), words.as_ptr().cast::<u8>().cast_mut(), bytes.len()) };
         return;
     }
-    // Words are the most usual messages.
-    if let Ok(word) = bytes.try_into().map(u64::from_ne_bytes) {
-        // SAFETY: it fits (this function's contract).
-        return unsafe { words.get_unchecked(0) }.store(word, PAYLOAD);
-    }
+    // SAFETY: the contract of this function.
+    unsafe { store_words(words, bytes) };
+}
+
+/// Stores `bytes` into the first of `words`.
+///
+/// # Safety
+/// There are at least as many.
+#[inline(always)]
+unsafe fn store_words(words: &[Word], bytes: &[u8]) {
+    debug_assert!(bytes.len() <= words.len() * WORD);
     let whole = bytes.len() / WORD;
     for at in 0..whole {
         let chunk = bytes.as_ptr().wrapping_add(at * WORD).cast::<[u8; WORD]>();
@@ -83,13 +161,68 @@ pub(crate) unsafe fn store(words: &[Word], bytes: &[u8]) {
     }
 }
 
-/// Fills `out` from the first words of `words`.
+/// Fills `out` from the payload of a slot.
 ///
 /// # Safety
-/// `words` holds at least `out.len()` bytes.
+/// There is room for as much in the slot.
 #[inline(always)]
-pub(crate) unsafe fn load(words: &[Word], out: &mut [u8]) {
-    debug_assert!(out.len() <= words.len() * WORD);
+pub(super) unsafe fn load(slot: &[Word], out: &mut [u8]) {
+    debug_assert!(room(slot.len()).is_some_and(|room| out.len() <= room));
+    // SAFETY: it has a head, as whatever has room.
+    let first = unsafe { slot.get_unchecked(SLOT_HEAD..) };
+    if out.len() == WORD {
+        // SAFETY: it is there (this function's contract).
+        let word = unsafe { first.get_unchecked(0) }.load(PAYLOAD);
+        return out.copy_from_slice(&word.to_ne_bytes());
+    }
+    match out.len() {
+        // SAFETY: the first line has as much.
+        ..FIRST => unsafe { load_words(first, out) },
+        // SAFETY: as above.
+        FIRST => unsafe { load_at::<FIRST>(slot, SLOT_HEAD, out) },
+        // SAFETY: there is as much (contract).
+        _ => unsafe { load_lines(slot, out) },
+    }
+}
+
+/// # Safety
+/// As for [`load`]; `out` is longer than the first line.
+unsafe fn load_lines(slot: &[Word], out: &mut [u8]) {
+    let (first, mut rest) = out.split_at_mut(FIRST);
+    // SAFETY: the first line is full.
+    unsafe { load_at::<FIRST>(slot, SLOT_HEAD, first) };
+    if is_whole(slot.len()) {
+        // SAFETY: there is as much (contract), in one piece.
+        return unsafe { load_piece(&slot[LINE..], rest) };
+    }
+    let mut at = LINE + LINE_HEAD;
+    while rest.len() >= FURTHER {
+        let (line, left) = rest.split_at_mut(FURTHER);
+        // SAFETY: there is as much (contract): so far, full lines.
+        unsafe { load_at::<FURTHER>(slot, at, line) };
+        (rest, at) = (left, at + LINE);
+    }
+    if !rest.is_empty() {
+        // SAFETY: and a last one, which has as much.
+        unsafe { load_words(&slot[at..], rest) };
+    }
+}
+
+/// Fills so much of `out`, words of a number known to the compiler.
+///
+/// # Safety
+/// There is as much in the slot from that word on.
+#[inline(always)]
+unsafe fn load_at<const BYTES: usize>(slot: &[Word], at: usize, out: &mut [u8]) {
+    // SAFETY: they are there (this function's contract).
+    let words = unsafe { slot.get_unchecked(at..) };
+    // SAFETY: as above.
+    unsafe { load_words(words, &mut out[..BYTES]) };
+}
+
+/// # Safety
+/// `words` are as many bytes at least.
+unsafe fn load_piece(words: &[Word], out: &mut [u8]) {
     #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
     if out.len() >= LONG {
         // SAFETY: the words are `out.len()` readable bytes (this function's contract); the racing
@@ -97,11 +230,17 @@ pub(crate) unsafe fn load(words: &[Word], out: &mut [u8]) {
         unsafe { string_copy(words.as_ptr().cast(), out.as_mut_ptr(), out.len()) };
         return;
     }
-    if out.len() == WORD {
-        // SAFETY: it is there (this function's contract).
-        let word = unsafe { words.get_unchecked(0) }.load(PAYLOAD);
-        return out.copy_from_slice(&word.to_ne_bytes());
-    }
+    // SAFETY: the contract of this function.
+    unsafe { load_words(words, out) };
+}
+
+/// Fills `out` from the first of `words`.
+///
+/// # Safety
+/// There are at least as many.
+#[inline(always)]
+unsafe fn load_words(words: &[Word], out: &mut [u8]) {
+    debug_assert!(out.len() <= words.len() * WORD);
     let whole = out.len() / WORD;
     for at in 0..whole {
         // SAFETY: `at` counts whole words of `out`, which fit (this function's contract).
@@ -171,5 +310,40 @@ unsafe fn string_copy(from: *const u8, to: *mut u8, len: usize) {
             inout("rdi") to => _,
             options(nostack, preserves_flags),
         );
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_no_longer_than_its_message_needs() {
+        let strides = [(0, 4), (16, 4), (17, 8), (48, 8), (49, 16), (104, 16), (105, 24)];
+        for (bytes, stride) in strides.into_iter().chain([(888, SHORT), (889, SHORT + LINE)]) {
+            assert_eq!(stride_for(bytes, false), stride, "{bytes} bytes");
+        }
+        // A reference has three words.
+        assert!(room(stride_for(0, true)).unwrap() >= 3 * WORD);
+        assert_eq!(room(SLOT_HEAD - 1), None);
+    }
+
+    #[test]
+    fn messages_of_all_lengths_come_back_whole_whoever_asks_for_their_lines() {
+        for bytes in (0..1_500).chain([4_096, 40_001]) {
+            let stride = stride_for(bytes, bytes % 2 == 0);
+            assert!(room(stride).unwrap() >= bytes, "{bytes} bytes");
+            let slot: Vec<Word> = (0..stride).map(|_| Word::new(u64::MAX)).collect();
+            let message: Vec<u8> = (0..bytes).map(|at| at as u8).collect();
+            // SAFETY: there is room for them.
+            unsafe { store(&slot, &message) };
+            if !is_whole(stride) {
+                ask(&slot);
+            }
+            let mut out = vec![0; bytes];
+            // SAFETY: as above.
+            unsafe { load(&slot, &mut out) };
+            assert!(out == message, "{bytes} bytes");
+        }
     }
 }

@@ -17,7 +17,7 @@ pub struct Hand<'m> {
     pub(super) reach: Reach<'m>,
     /// `head` was here, or is further.
     head_seen: u64,
-    /// One producer: the next ticket. Many: unused.
+    /// One producer: the next ticket. Many: the one after my last.
     pub(super) tail_own: u64,
     /// Withdrawals under attention until the next sweep.
     sweep_in: u64,
@@ -220,7 +220,6 @@ impl<'m> Ring<'m> {
             return Ok(Some(Claim::Elsewhere { segment: self.segment_of(ticket) }));
         }
         // From here on a slot that this ticket may be stored into cannot be released.
-        hand.reach.slot_ahead(ticket, self.ahead).expect();
         if self.take_ticket(hand, ticket) && self.may_enter(&hand.reach, ticket) {
             return Ok(Some(Claim::Claimed(Claimed { ticket })));
         }
@@ -277,8 +276,21 @@ impl<'m> Ring<'m> {
         } else {
             Outcome::Kept { attention }
         };
+        // While it is announced: that keeps its segment from being given back.
+        self.ask_ahead(hand, ticket);
         self.withdraw(hand, ticket);
         outcome
+    }
+
+    /// I have put `ticket`, the last of those whose slots were asked for: asks for the next ones. Not if
+    /// others put in between: those slots will be theirs.
+    #[inline(always)]
+    fn ask_ahead(&self, hand: &mut Hand<'_>, ticket: u64) {
+        let next = ticket + 1;
+        if next & self.asks == 0 && hand.tail_own == ticket {
+            hand.reach.ask(next, self.asks + 1);
+        }
+        hand.tail_own = next;
     }
 
     /// What became of a published ticket, under attention.
@@ -452,12 +464,11 @@ impl<'m> Ring<'m> {
         if !hand.reach.covers(ticket) {
             return Ok(Pushed::Elsewhere { segment: self.segment_of(ticket) });
         }
-        hand.reach.slot_ahead(ticket, self.ahead).expect();
         let slot = hand.reach.slot(ticket);
         write(ticket, slot);
         slot.publish(ticket);
         self.control.tail.store(ticket + 1, ADVANCE);
-        hand.tail_own = ticket + 1;
+        self.ask_ahead(hand, ticket);
         // Pairs with the heavy fences in wait::park and Ring::look_for_end: seq before attention.
         fence::light(self.shape.fences);
         let attention = self.attention_fenced();

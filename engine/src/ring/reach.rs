@@ -5,7 +5,7 @@ use core::cell::Cell;
 use super::mark::Marked;
 use super::slot::Slot;
 use super::take::Reference;
-use super::{SLOT_HEAD, Shape};
+use super::{SLOT_HEAD, Shape, payload};
 use crate::layout::cells::{Line, Mark};
 use crate::order::{ANNOUNCE, MARK};
 use crate::sync::Word;
@@ -75,22 +75,19 @@ impl<'m> Reach<'m> {
 
     #[inline(always)]
     pub(super) fn slot(&self, ticket: u64) -> Slot<'m> {
-        self.slot_at(self.slot_of(ticket))
-    }
-
-    /// Some later slot, which may be another segment's: for hints.
-    #[inline(always)]
-    pub(super) fn slot_ahead(&self, ticket: u64, by: u64) -> Slot<'m> {
-        self.slot_at((ticket + by) as usize & (self.marks.len() - 1))
-    }
-
-    #[inline(always)]
-    fn slot_at(&self, at: usize) -> Slot<'m> {
-        let first = at * self.stride;
+        let first = self.slot_of(ticket) * self.stride;
         // SAFETY: as for `mark`, and there are as many times `stride` words (Reach::of).
         let words = unsafe { self.words.get_unchecked(first..first + self.stride) };
         // SAFETY: a slot has at least SLOT_HEAD words (Reach::of).
         unsafe { Slot::of(words) }
+    }
+
+    /// Asks for the slots of so many tickets, of those that lie here: they will be written soon.
+    #[inline(never)]
+    pub(super) fn ask(&self, from: u64, count: u64) {
+        let count = count.min(self.left_from(from));
+        let per_line = (payload::LINE / self.stride).max(1);
+        (from..from + count).step_by(per_line).for_each(|ticket| self.slot(ticket).ask());
     }
 
     pub(super) fn marked(&self, ticket: u64) -> Marked {

@@ -14,8 +14,8 @@
 use super::mark::Attention;
 use super::put::{Hand, Pushed};
 use super::reach::{Grip, Reach};
-use super::{Corrupt, Ring, Role, TICKET_MAX, payload};
-use crate::order::{ADVANCE, ANNOUNCE, CLAIM, HEAD, LOST, SEEN, TAIL_GUESS, TAKE};
+use super::{Corrupt, Ring, Role, TICKET_MAX};
+use crate::order::{ADVANCE, ANNOUNCE, CLAIM, HEAD, LOST, TAIL_GUESS, TAKE};
 use crate::sync::{fence, step};
 
 /// The most messages of one claim, or take.
@@ -109,6 +109,7 @@ impl Ring<'_> {
             return (0, attention);
         }
         for (ticket, message) in (first..).zip(messages) {
+            self.ask_for_run(&hand.reach, first, ticket, end);
             self.store_and_publish(&hand.reach, ticket, message.as_ref());
             // Pairs with the heavy fences in pass::finish and Ring::look_for_end: seq before attention.
             fence::light(self.shape.fences);
@@ -133,10 +134,12 @@ impl Ring<'_> {
         first: u64,
         messages: &[M],
     ) -> (usize, Pushed) {
+        let end = first + messages.len() as u64;
         for (ticket, message) in (first..).zip(messages) {
+            self.ask_for_run(&hand.reach, first, ticket, end);
             self.store_and_publish(&hand.reach, ticket, message.as_ref());
         }
-        hand.tail_own = first + messages.len() as u64;
+        hand.tail_own = end;
         self.control.tail.store(hand.tail_own, ADVANCE);
         // Pairs with the heavy fences in wait::park and Ring::look_for_end: seq before attention.
         fence::light(self.shape.fences);
@@ -144,12 +147,16 @@ impl Ring<'_> {
         (self.counted(first, messages.len(), attention), Pushed::Done { attention })
     }
 
+    /// Asks for the slots of `first..end`, some at a time.
+    #[inline(always)]
+    fn ask_for_run(&self, reach: &Reach<'_>, first: u64, ticket: u64, end: u64) {
+        if self.asks < TICKET_MAX && (ticket - first) & self.asks == 0 {
+            reach.ask(ticket, end.min(ticket + self.asks + 1) - ticket);
+        }
+    }
+
     #[inline(always)]
     fn store_and_publish(&self, reach: &Reach<'_>, ticket: u64, message: &[u8]) {
-        // Where a slot has two lines, it can double the time of batches (docs/PERFORMANCE.md).
-        if self.shape.stride <= payload::LINE {
-            reach.slot_ahead(ticket, self.ahead).expect();
-        }
         let slot = reach.slot(ticket);
         self.write(slot, message);
         slot.publish(ticket);
@@ -208,7 +215,7 @@ impl Ring<'_> {
             if slot.seq() != ticket + 1 {
                 return (count, true);
             }
-            let len = slot.length().load(SEEN) as usize;
+            let len = slot.length() as usize;
             if len > inline_max {
                 return (count, false);
             }
@@ -216,7 +223,7 @@ impl Ring<'_> {
             // SAFETY: `count` of at most as many as `lens`, for which `out` has room (checked above).
             let out = unsafe { out.get_unchecked_mut(at..at + len) };
             // SAFETY: a slot's payload holds inline_max bytes (Ring::new), `out` is no longer.
-            unsafe { payload::load(slot.payload(), out) };
+            unsafe { slot.read(out) };
             *copied = len;
         }
         (left, false)

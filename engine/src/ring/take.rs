@@ -4,10 +4,10 @@ use super::mark::{Attention, Marked, State};
 use super::pass::Stalled;
 use super::reach::Grip;
 use super::run::RUN_MAX;
-use super::slot::Slot;
-use super::{Corrupt, REPEATS_MAX, RESTARTS_MAX, Ring, Role, TICKET_MAX, payload};
+use super::slot::{REFERENCE, Slot};
+use super::{Corrupt, REPEATS_MAX, RESTARTS_MAX, Ring, Role, TICKET_MAX};
 use crate::layout::cells::Line;
-use crate::order::{ANNOUNCE, HEAD, LOST, MARK, PAYLOAD, REMARK, SEEN, TAIL, TAKE};
+use crate::order::{ANNOUNCE, HEAD, LOST, MARK, REMARK, TAIL, TAKE};
 use crate::sync::{fence, step};
 
 /// How a take ended.
@@ -60,12 +60,12 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Bit of a slot's length: the payload is a reference.
-    const FLAG: u64 = 1 << 63;
-
-    /// `{length | flag, block, offset}`.
     pub(super) fn pack(self) -> [u64; 3] {
-        [self.len | Self::FLAG, self.block, self.offset]
+        [self.len, self.block, self.offset]
+    }
+
+    pub(super) fn unpack([len, block, offset]: [u64; 3]) -> Self {
+        Self { len, block, offset }
     }
 }
 
@@ -205,18 +205,16 @@ impl<'m> Ring<'m> {
         {
             return None;
         }
-        // SEEN, though a length is payload: `head` is looked at after it below.
-        let len = slot.length().load(SEEN);
-        let fits = usize::try_from(len).ok().filter(|&len| len <= self.shape.inline_max);
-        let Some(len) = fits else {
+        let len = slot.length() as usize;
+        if len > self.shape.inline_max {
             // By reference; or overwritten since, or never valid.
-            return self.take_reference(grip, head, len, longest);
-        };
+            return self.take_reference(grip, slot, head, longest);
+        }
         let Some(out) = out.get_mut(..len) else {
             return self.too_small(head, len);
         };
         // SAFETY: a slot's payload holds inline_max bytes (Ring::new), `out` is no longer.
-        unsafe { payload::load(slot.payload(), out) };
+        unsafe { slot.read(out) };
         if !self.advance(head) {
             return None;
         }
@@ -231,19 +229,18 @@ impl<'m> Ring<'m> {
     fn take_reference(
         &self,
         grip: &Grip<'_>,
+        slot: Slot<'_>,
         head: u64,
-        length: u64,
         longest: usize,
     ) -> Option<Taken> {
-        if length & Reference::FLAG == 0 {
+        if slot.length() != REFERENCE {
             return None;
         }
-        let len = length & !Reference::FLAG;
+        let reference = slot.reference()?;
+        let Reference { len, block, .. } = reference;
         if usize::try_from(len).is_ok_and(|len| len > longest) {
             return self.too_small(head, len as usize);
         }
-        let payload = grip.reach().slot(head).payload();
-        let [block, offset] = [0, 1].map(|at| payload[at].load(PAYLOAD));
         if step("hold") {
             grip.line.held.store(block.wrapping_add(1), ANNOUNCE);
         }
@@ -253,7 +250,7 @@ impl<'m> Ring<'m> {
         }
         // Pairs with the heavy fence in wait::park: head before attention.
         fence::light(self.shape.fences);
-        grip.refer(Reference { len, block, offset });
+        grip.refer(reference);
         Some(Taken::Reference { attention: self.attention_fenced() })
     }
 

@@ -1,22 +1,30 @@
 //! Keeping a distance from whoever puts.
 //!
 //! Who takes each message at the moment it is published meets its producer at every cache line: it takes
-//! the line while the next words are written to it, and, as CPUs read ahead, the next lines too. Both
-//! then wait for lines most of the time. Some dozens of slots behind, neither sees the other. So a
-//! consumer of a stream that has come near lets the producer get ahead, for a moment and once, and then
-//! has messages to take at its own speed.
+//! the line while the next words are written to it, and, as CPUs read ahead, the next lines too, which the
+//! producer has just asked for. Both then wait for lines, one at a time. Some dozens of slots behind, neither
+//! sees the other, and each has many lines on their way at once. So who takes from a stream waits until so
+//! many messages are there, takes them all, and waits again.
 //!
-//! It costs a message of a stream up to [`REST_MAX`] once in a while, and others nothing: who takes what
-//! comes now and then never finds so many in front of it.
+//! It costs a message of a stream some microseconds at most, and only as long as others follow it quickly:
+//! the wait is over when they do not. Others it costs nothing.
 
+use super::clock::cycles;
 use super::spin::rest;
 
-/// So many slots between consumer and producer are a distance.
+/// So many messages between consumer and producer are a distance.
 const FAR_MAX: u64 = 64;
-/// Takes from one look at the distance to the next.
+/// The first of them that are waited for, then twice as many, and so on.
+const FIRST: u64 = 8;
+/// Takes from one look at the distance to the next where there is none.
 const EVERY: u64 = 32;
-/// So many cycles, some microsecond, the producer gets to get ahead.
-const REST_MAX: u64 = 4_000;
+/// With more cache lines than so many it is far enough.
+const LINES_MAX: u64 = 8192;
+/// Messages that follow each other more slowly are no stream: cycles for each, and for each of its lines.
+const PACE: u64 = 250;
+const PACE_OF_LINE: u64 = 50;
+/// Cycles between two looks at a slot that is about to be written.
+const PAUSE: u64 = 200;
 /// With fewer places there is no room for a distance.
 const PLACES_MIN: u64 = 128;
 
@@ -24,47 +32,74 @@ const PLACES_MIN: u64 = 128;
 #[derive(Debug)]
 pub(crate) struct Distance {
     far: u64,
-    rest: u64,
-    /// Takes until the next look.
+    pace: u64,
+    /// Takes from the last look to the next, and how many of them are left.
+    period: u64,
     left: u64,
-    /// At the last look there were so many messages.
-    flows: bool,
+    /// When that began, in cycles.
+    since: u64,
 }
 
 impl Distance {
-    /// For a queue of so many places.
-    pub(crate) fn for_capacity(capacity: u64) -> Self {
-        let far = if capacity < PLACES_MIN { 0 } else { (capacity / 16).min(FAR_MAX) };
-        let rest = capacity.saturating_mul(4).min(REST_MAX);
-        Self { far, rest, left: EVERY, flows: false }
+    /// For a queue of so many places, with slots of so many cache lines.
+    pub(crate) fn of(capacity: u64, lines: u64) -> Self {
+        let far = FAR_MAX.min(LINES_MAX / lines.max(1));
+        let is_worth_it = capacity >= PLACES_MIN && far >= FIRST;
+        Self {
+            far: if is_worth_it { 1 << far.ilog2() } else { 0 },
+            pace: PACE + PACE_OF_LINE * lines,
+            period: EVERY,
+            left: EVERY,
+            since: cycles(),
+        }
     }
 
     /// Before at most so many takes: is it time to look?
     #[inline(always)]
     pub(crate) fn is_due(&mut self, takes: u64) -> bool {
         let left = self.left.checked_sub(takes);
-        self.left = left.unwrap_or(EVERY);
+        self.left = left.unwrap_or(0);
         left.is_none()
     }
 
-    /// Looks, and rests if it has come near. `is_ahead`: is the message so many places on published?
+    /// Looks, and in a stream waits until it is far enough. `is_there`: is the message so many places after
+    /// the next one published?
     #[cold]
-    pub(crate) fn keep(&mut self, is_ahead: impl FnOnce(u64) -> bool) {
-        if self.far > 0 && self.has_come_near(is_ahead) {
-            rest(self.rest);
-        }
+    pub(crate) fn keep(&mut self, is_there: impl Fn(u64) -> bool) {
+        self.keep_by(cycles, is_there);
     }
 
-    /// Was it far at the last look, and no longer is?
-    fn has_come_near(&mut self, is_ahead: impl FnOnce(u64) -> bool) -> bool {
-        let flowed = self.flows;
-        self.flows = is_ahead(self.far);
-        flowed && !self.flows
+    fn keep_by(&mut self, now: impl Fn() -> u64, is_there: impl Fn(u64) -> bool) {
+        let streams = now().wrapping_sub(self.since) < self.period * self.pace;
+        let is_far =
+            self.far > 0 && (is_there(self.far - 1) || streams && self.fall_back(&now, is_there));
+        self.period = if is_far { self.far } else { EVERY };
+        self.left = self.period;
+        self.since = now();
+    }
+
+    /// Waits until it is far, or the stream has ended. Is it far?
+    fn fall_back(&self, now: impl Fn() -> u64, is_there: impl Fn(u64) -> bool) -> bool {
+        let (mut had, mut next) = (0, FIRST);
+        let mut since = now();
+        while next <= self.far {
+            if is_there(next - 1) {
+                (had, next) = (next, 2 * next);
+                since = now();
+            } else if now().wrapping_sub(since) > (next - had) * self.pace {
+                return false;
+            } else {
+                rest(PAUSE);
+            }
+        }
+        true
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     /// How often it is asked how far it is in so many takes, of one at a time.
@@ -74,23 +109,43 @@ mod tests {
 
     #[test]
     fn it_looks_once_in_a_while() {
-        let mut distance = Distance::for_capacity(1024);
-        assert_eq!(looks(&mut distance, 10 * (EVERY + 1)), 10);
+        let mut distance = Distance::of(1024, 1);
+        assert_eq!(looks(&mut distance, EVERY), 0);
+        assert_eq!(looks(&mut distance, 1), 1);
+        distance.keep(|_| true);
+        assert_eq!(looks(&mut distance, FAR_MAX), 0);
         assert!(distance.is_due(u64::MAX));
     }
 
     #[test]
-    fn who_has_come_near_rests_once() {
-        let mut distance = Distance::for_capacity(1024);
-        let mut rests = |is_far| distance.has_come_near(|by| by == FAR_MAX && is_far);
-        assert_eq!(
-            [false, true, true, false, false].map(&mut rests),
-            [false, false, false, true, false]
-        );
+    fn who_takes_from_a_stream_falls_back_until_it_is_far() {
+        let mut distance = Distance { since: 0, ..Distance::of(1024, 1) };
+        // One more message is there at each look, and no time passes.
+        let looks = Cell::new(0);
+        distance.keep_by(|| 0, |by| looks.replace(looks.get() + 1) > by);
+        assert_eq!(distance.period, FAR_MAX);
+        assert!(looks.get() > FAR_MAX);
     }
 
     #[test]
-    fn where_there_are_few_places_it_does_not_look() {
-        Distance::for_capacity(PLACES_MIN - 1).keep(|_| panic!("there is no distance to keep"));
+    fn it_waits_only_while_messages_follow_each_other_quickly() {
+        let mut distance = Distance { since: 0, ..Distance::of(1024, 1) };
+        let now = Cell::new(0);
+        let clock = || now.replace(now.get() + PACE);
+        distance.keep_by(clock, |by| by < FIRST);
+        assert_eq!(distance.period, EVERY);
+        assert!(now.get() < 3 * FIRST * distance.pace, "it gives up in {} cycles", now.get());
+        // So many takes have taken longer than those of a stream.
+        let looks = Cell::new(0);
+        let later = distance.since + EVERY * distance.pace;
+        distance.keep_by(|| later, |_| looks.replace(looks.get() + 1) > 0);
+        assert_eq!((distance.period, looks.get()), (EVERY, 1));
+    }
+
+    #[test]
+    fn where_there_are_few_places_or_large_ones_it_does_not_look() {
+        for (capacity, lines) in [(PLACES_MIN - 1, 1), (1024, LINES_MAX)] {
+            Distance::of(capacity, lines).keep(|_| panic!("there is no distance to keep"));
+        }
     }
 }
