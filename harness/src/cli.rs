@@ -9,6 +9,7 @@ use clap::{
 };
 
 use crate::Program;
+use crate::line::{self, Range};
 use crate::plan::{Mode, Selection, Topology, parse_size};
 
 /// Where the report goes unless told otherwise.
@@ -89,6 +90,11 @@ pub(crate) struct Run {
     /// Where the workers run
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) pin: Pin,
+
+    /// Only while a cache line takes so long between the first two CPUs and back, in ns: other trials are
+    /// made again. For machines whose host moves the CPUs
+    #[arg(long, value_name = "LEAST..MOST", value_parser = line::parse_range)]
+    pub(crate) line_ns: Option<Range>,
 
     /// Print what would be measured, and what cannot be and why; measure nothing
     #[arg(long)]

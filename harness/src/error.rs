@@ -55,6 +55,15 @@ pub enum Error {
         /// Who had not ended.
         who: String,
     },
+    /// The CPUs are not as far apart as was asked for.
+    #[error("a cache line took {found_ns:.0} ns between the CPUs and back, and in 200 trials never {} to {} as \
+             asked for; leave --line-ns out, or ask for what there is", range.start(), range.end())]
+    Distance {
+        /// What was asked for, in ns.
+        range: std::ops::RangeInclusive<u32>,
+        /// What there was last.
+        found_ns: f64,
+    },
     /// Messages were lost, duplicated, reordered or torn.
     #[error("verification failed: {0}")]
     Verification(String),

@@ -11,6 +11,7 @@ mod crew;
 mod env;
 mod error;
 mod interrupt;
+mod line;
 mod message;
 mod plan;
 mod progress;
@@ -82,6 +83,7 @@ fn main_job(options: &Run, program: &Program) -> Result<()> {
     let interrupt = Interrupt::watch()?;
 
     let schedule = schedule(options, &plan);
+    refuse_distance(&schedule)?;
     let mut environment = Environment::before(&schedule);
     let progress = Progress::new(plan.cells.len(), schedule.rounds);
     let records = runner::run(&plan.cells, &schedule, &interrupt, &progress)?;
@@ -108,7 +110,19 @@ fn schedule(options: &Run, plan: &Plan) -> Schedule {
         slice,
         patience: Duration::from_secs(options.patience),
         cpus: if options.pin == Pin::Auto { env::allowed_cpus() } else { Vec::new() },
+        line_ns: options.line_ns.clone(),
     }
+}
+
+fn refuse_distance(schedule: &Schedule) -> Result<()> {
+    if schedule.line_ns.is_none() || schedule.cpus.len() > 1 {
+        return Ok(());
+    }
+    Err(Error::Usage(
+        "--line-ns asks how far apart two CPUs are, and the workers are not pinned to two: leave it out, \
+         or allow two CPUs and --pin auto"
+            .into(),
+    ))
 }
 
 /// Standard output is for people, or for one JSON document.

@@ -11,12 +11,15 @@ use rand::seq::SliceRandom;
 
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
+use crate::line;
 use crate::plan::{Cell, Row};
 use crate::progress::Progress;
 use crate::trial::{self, Outcome};
 
 /// Starting and reaping the workers of one trial, about.
 const START_COST: Duration = Duration::from_millis(6);
+/// A trial is made at most so often, for one at the right distance.
+const TRIALS_MAX: u32 = 200;
 const SLICE_MIN: Duration = Duration::from_millis(10);
 const SLICE_MAX: Duration = Duration::from_millis(200);
 
@@ -30,6 +33,8 @@ pub(crate) struct Schedule {
     pub(crate) patience: Duration,
     /// Where to pin the workers; empty leaves them free.
     pub(crate) cpus: Vec<usize>,
+    /// How far apart they are to be.
+    pub(crate) line_ns: Option<line::Range>,
 }
 
 /// A cell and its rounds, all of them verified, or why there is no number for it.
@@ -54,7 +59,7 @@ pub(crate) fn run(
             let Record { cell, result } = &mut records[index];
             progress.trial(round, cell);
             let Ok(outcomes) = result else { continue };
-            match trial::run(cell, schedule, interrupt) {
+            match at_a_distance(cell, schedule, interrupt) {
                 Ok(outcome) => outcomes.push(outcome),
                 Err(error @ Error::Interrupted(_)) => return Err(error),
                 Err(error) => *result = Err(format!("round {round}: {error}")),
@@ -64,6 +69,26 @@ pub(crate) fn run(
     }
     progress.finish();
     Ok(records)
+}
+
+/// A trial while the CPUs are as far apart as they are to be, before it and after it.
+fn at_a_distance(cell: &Cell, schedule: &Schedule, interrupt: &Interrupt) -> Result<Outcome> {
+    let is_wanted = |line_ns: Option<f64>| {
+        let range = schedule.line_ns.as_ref();
+        range.is_none_or(|range| line_ns.is_some_and(|ns| range.contains(&(ns as u32))))
+    };
+    let distance = || line::round_trip_ns(&schedule.cpus);
+    let mut found = None;
+    for _ in 0..TRIALS_MAX {
+        found = distance();
+        // Also at the wrong distance: the host moves busy CPUs, not idle ones.
+        let outcome = trial::run(cell, schedule, interrupt)?;
+        if is_wanted(found) && (schedule.line_ns.is_none() || is_wanted(distance())) {
+            return Ok(Outcome { line_ns: found, ..outcome });
+        }
+    }
+    let range = schedule.line_ns.clone().unwrap_or(0..=u32::MAX);
+    Err(Error::Distance { range, found_ns: found.unwrap_or(f64::NAN) })
 }
 
 /// As long as the budget allows, shared equally.

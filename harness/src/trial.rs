@@ -31,6 +31,8 @@ pub(crate) struct Outcome {
     pub(crate) involuntary_switches: u64,
     /// Round-trip times as `(ns, how many)`.
     pub(crate) trips: Vec<(u64, u64)>,
+    /// What a cache line took to the second CPU and back just before, if that was measured.
+    pub(crate) line_ns: Option<f64>,
 }
 
 pub(crate) fn run(cell: &Cell, schedule: &Schedule, interrupt: &Interrupt) -> Result<Outcome> {
@@ -145,6 +147,7 @@ fn verify(mode: Mode, reports: &[(Role, Report)]) -> Result<Outcome> {
         voluntary_switches: sum(|report| report.voluntary_switches),
         involuntary_switches: sum(|report| report.involuntary_switches),
         trips,
+        line_ns: None,
     })
 }
 

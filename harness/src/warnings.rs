@@ -7,6 +7,7 @@ use crate::env::Environment;
 const LOAD_MAX: f64 = 0.5;
 const STEAL_SHARE_MAX: f64 = 0.01;
 const CLOCK_SHARE_MAX: f64 = 0.05;
+const DISTANCE_CHANGE_MAX: f64 = 1.5;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Warning {
@@ -18,6 +19,7 @@ pub(crate) enum Warning {
     FewRounds { rounds: u32 },
     ClockOverhead { overhead_ns: f64, fastest_ns: f64 },
     Jitter { cells: Vec<String> },
+    Distance { least_ns: f64, most_ns: f64 },
 }
 
 impl fmt::Display for Warning {
@@ -64,6 +66,12 @@ impl fmt::Display for Warning {
                 if cells.len() == 1 { "one cell" } else { "some cells" },
                 cells.join(", ")
             ),
+            Warning::Distance { least_ns, most_ns } => write!(
+                f,
+                "between the CPUs a cache line took {least_ns:.0} ns there and back in some rounds, \
+                 {most_ns:.0} ns in others: the host moves them; trust the ratios, which are of the same \
+                 moments, or measure again (line_ns in report.json says which round is which)"
+            ),
         }
     }
 }
@@ -73,6 +81,8 @@ impl fmt::Display for Warning {
 pub(crate) struct Signs {
     pub(crate) processes_max: usize,
     pub(crate) fastest_rtt_ns: Option<f64>,
+    /// What a cache line took there and back, usually: least and most.
+    pub(crate) line_ns: Option<(f64, f64)>,
     /// Names of the cells whose slowest round took over 1.5 times the fastest.
     pub(crate) jittery: Vec<String>,
 }
@@ -108,6 +118,10 @@ pub(crate) fn warnings(env: &Environment, signs: &Signs) -> Vec<Warning> {
     }
     if !signs.jittery.is_empty() {
         warnings.push(Warning::Jitter { cells: shortened(&signs.jittery) });
+    }
+    let moved = signs.line_ns.filter(|(least, most)| *most > least * DISTANCE_CHANGE_MAX);
+    if let Some((least_ns, most_ns)) = moved {
+        warnings.push(Warning::Distance { least_ns, most_ns });
     }
     warnings
 }
@@ -148,6 +162,7 @@ mod tests {
         let signs = Signs {
             processes_max: 8,
             fastest_rtt_ns: Some(200.0),
+            line_ns: Some((60.0, 300.0)),
             jittery: (0..9).map(|cell| format!("cell {cell}")).collect(),
         };
         let texts: Vec<String> = warnings(&env, &signs).iter().map(Warning::to_string).collect();
@@ -159,6 +174,7 @@ mod tests {
             "--rounds 5",
             "20 ns",
             "and 5 more",
+            "report.json",
         ];
         assert_eq!(texts.len(), remedies.len(), "{texts:#?}");
         for (text, remedy) in texts.iter().zip(remedies) {

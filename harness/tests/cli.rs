@@ -14,7 +14,7 @@ fn run(arguments: &[&str]) -> (i32, String, String) {
 
 #[test]
 fn bad_values_are_refused_and_the_allowed_ones_named() {
-    let cases: [(&[&str], &str); 15] = [
+    let cases: [(&[&str], &str); 17] = [
         (&["--transport", "smoke"], "unix-seqpacket"),
         (&["--transport", ""], "pipe-1m"),
         (&["--size", "12"], "multiples of 8 from 8 to 67108864"),
@@ -29,6 +29,8 @@ fn bad_values_are_refused_and_the_allowed_ones_named() {
         (&["--patience", "0"], "1..=3600"),
         (&["--seed", "-1"], "0 to 18446744073709551615"),
         (&["--pin", "left"], "auto, none"),
+        (&["--line-ns", "100..60"], "60..100"),
+        (&["--allow-debug", "--line-ns", "60..100", "--pin", "none"], "--pin auto"),
         (&["--fast"], "--fast"),
     ];
     for (arguments, allowed) in cases {

@@ -171,3 +171,22 @@ fn the_folder_gets_all_forms_of_the_report_and_people_a_table() {
         assert!(!page.contains(reference), "the page refers to {reference}");
     }
 }
+
+#[test]
+fn the_distance_of_the_cpus_is_recorded_and_can_be_asked_for() {
+    if std::thread::available_parallelism().unwrap().get() < 2 {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let one_cell = ["--transport=shmq", "--topology=1p1c", "--size=8", "--mode=stream"];
+    let report = measure(folder.path(), &[&one_cell[..], &["--line-ns=1..100000000"]].concat());
+    let lines = report["cells"][0]["line_ns"].as_array().unwrap();
+    assert_eq!(lines.len(), 2);
+    assert!(lines.iter().all(|ns| ns.as_f64().unwrap() >= 1.0), "{lines:?}");
+
+    let impossible =
+        tiny(folder.path(), &[&one_cell[..], &["--line-ns=0..1"]].concat()).output().unwrap();
+    assert!(!impossible.status.success());
+    let text = String::from_utf8(impossible.stdout).unwrap();
+    assert!(text.contains("never 0 to 1"), "{text}");
+}

@@ -26,6 +26,9 @@ pub(crate) struct CellReport {
     pub(crate) percentiles: Option<Percentiles>,
     /// One per round.
     pub(crate) samples: Vec<f64>,
+    /// What a cache line took there and back between the first two CPUs, just before each round.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) line_ns: Vec<f64>,
     pub(crate) messages: Vec<u64>,
     pub(crate) messages_per_s: f64,
     pub(crate) mib_per_s: f64,
@@ -73,6 +76,7 @@ impl CellReport {
             no_difference_shown: ratio.map(|ratio| ratio.spans_one()),
             percentiles: (cell.mode == Mode::Rtt).then(|| percentiles(outcomes)),
             samples,
+            line_ns: outcomes.iter().filter_map(|outcome| outcome.line_ns).collect(),
             messages: outcomes.iter().map(|outcome| outcome.messages).collect(),
             messages_per_s,
             mib_per_s: messages_per_s * cell.size as f64 / f64::from(1 << 20),

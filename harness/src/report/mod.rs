@@ -189,10 +189,20 @@ fn signs(cells: &[CellReport]) -> Signs {
     };
     let round_trips = cells.iter().filter(|cell| cell.cell.mode == Mode::Rtt);
     Signs {
+        line_ns: line_ns(cells).map(|[least, _, most]| (least, most)),
         processes_max: cells.iter().map(|cell| cell.cell.processes()).max().unwrap_or(0),
         fastest_rtt_ns: round_trips.map(|cell| cell.time.median).min_by(f64::total_cmp),
         jittery: cells.iter().filter(jitter).map(|cell| cell.cell.to_string()).collect(),
     }
+}
+
+/// What a cache line took there and back: usually at least, in the median, usually at most.
+pub(crate) fn line_ns(cells: &[CellReport]) -> Option<[f64; 3]> {
+    let mut all: Vec<f64> = cells.iter().flat_map(|cell| cell.line_ns.iter().copied()).collect();
+    all.sort_unstable_by(f64::total_cmp);
+    // Not the outermost tenths: a thread without a CPU is no distance.
+    let tenth = |tenths| all.get(all.len() * tenths / 10).copied();
+    Some([tenth(1)?, tenth(5)?, tenth(9)?])
 }
 
 fn as_texts<S: Serializer>(warnings: &[Warning], serializer: S) -> Result<S::Ok, S::Error> {
@@ -227,13 +237,15 @@ pub(crate) mod tests {
                 voluntary_switches: 5,
                 involuntary_switches: 1,
                 trips: vec![(100, 999), (5000, 1)],
+                line_ns: Some(80.0 * round),
             };
             let failed = cell.transport.name == "tcp" && cell.size == 8;
             let outcomes = [1.0, 2.0, 3.0].map(outcome).to_vec();
             Record { cell, result: if failed { Err("lost".into()) } else { Ok(outcomes) } }
         };
         let (slice, patience) = (Duration::from_millis(1), Duration::from_secs(1));
-        let schedule = Schedule { rounds: 3, seed: 1, slice, patience, cpus: vec![0, 1] };
+        let schedule =
+            Schedule { rounds: 3, seed: 1, slice, patience, cpus: vec![0, 1], line_ns: None };
         let mut env = Environment::before(&schedule);
         env.command = "shmq-harness --out <b>&\"here\"".into();
         env.after();

@@ -6,7 +6,7 @@ use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, ContentArrangement};
 
 use super::units::{digits, duration};
-use super::{CellReport, Entry, Exporter, Report};
+use super::{CellReport, Entry, Exporter, Report, line_ns};
 use crate::error::Result;
 use crate::plan::{Cell, Mode, Topology};
 
@@ -157,6 +157,15 @@ fn footnotes(text: &mut String, report: &Report) {
          Seed {}, {:.0} s.\nCommand: {}",
         env.rounds, env.slice_ms, env.seed, env.duration_s, env.command
     );
+    if let Some([least, median, most]) = line_ns(&report.cells) {
+        let _ = writeln!(
+            text,
+            "Between the CPUs a cache line took {} there and back [usually {} to {}].",
+            duration(median),
+            digits(least),
+            digits(most)
+        );
+    }
     if let Some(note) = one_process(report) {
         let _ = writeln!(text, "{note}");
     }
