@@ -62,7 +62,8 @@ pub(crate) fn history(gone: &[Gone], warp: Warp, counts: &mut Counts) -> Result<
 fn operation(gone: &Gone, entry: Entry) -> Result<Option<Operation>> {
     let Entry { call, inv, end } = entry;
     let (what, res) = match (call, end, gone.death) {
-        (_, Some((Return::Unasked, _)), _) => return Ok(None),
+        (Call::Put(value), Some((Return::Unasked, res)), _) => (What::Untried(value), res),
+        (Call::Get, Some((Return::Unasked, _)), _) => return Ok(None),
         (Call::Put(value), Some((Return::Done(None), res)), _) => (What::Put(value), res),
         (Call::Put(value), Some((Return::Refused, res)), _) => (What::Full(value), res),
         (Call::Get, Some((Return::Done(Some(value)), res)), _) => (What::Got(value), res),
@@ -83,10 +84,11 @@ pub(crate) fn count(history: &[Operation], counts: &mut Counts) {
     // A call that was killed may have been of several.
     let (mut putters, mut getters) = (HashSet::new(), HashSet::new());
     for operation in history {
-        counts.operations += 1;
+        counts.operations += u64::from(!matches!(operation.what, What::Untried(_)));
         match operation.what {
             What::Put(_) => put += 1,
             What::Full(_) => counts.fulls += 1,
+            What::Untried(_) => {}
             What::PutKilled { value, .. } => {
                 putters.insert(operation.process);
                 killed_puts.insert(value);

@@ -59,6 +59,9 @@ pub enum What {
     Put(Value),
     /// It was not: the queue was full.
     Full(Value),
+    /// Behind a message of the same call that was not put for the queue was full: it was not, either, but the
+    /// call may have held a place for it meanwhile.
+    Untried(Value),
     /// Killed in a put: it was put by `res`, or never.
     PutKilled {
         /// The message.
@@ -99,6 +102,7 @@ impl fmt::Display for Operation {
         match what {
             What::Put(value) => write!(f, "put {value}"),
             What::Full(value) => write!(f, "put {value}: full"),
+            What::Untried(value) => write!(f, "put {value}: behind one that was refused"),
             What::PutKilled { value, settled: NEVER } => write!(f, "put {value}: killed"),
             What::PutKilled { value, settled } => {
                 write!(f, "put {value}: killed, settled at {settled}")

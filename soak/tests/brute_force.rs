@@ -86,6 +86,7 @@ impl Search<'_> {
             What::Full(_) => {
                 queue.len() - gone == self.capacity && self.complete(done, queue, gone)
             }
+            What::Untried(_) => self.complete(done, queue, gone),
             What::Torn(_) => false,
         }
     }

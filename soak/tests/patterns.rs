@@ -145,6 +145,25 @@ fn p5_false_full() {
 }
 
 #[test]
+fn p5_all_that_one_call_may_have_claimed_has_places_but_not_for_its_own_full() {
+    let n = |n| Value::new(3, n);
+    // A call of four, stopped behind its first.
+    let call = [put(A, 10, 90), op(10, 90, What::Full(B)), op(10, 90, What::Untried(n(1)))];
+    let four = [&call[..], &[op(10, 90, What::Untried(n(2)))]].concat();
+    let other = Operation { process: 2, ..full(50, 51) };
+    let with =
+        |inside: &[Operation], call: &[Operation]| found_in(5, &[inside, call, &[other]].concat());
+    let inside = [put(n(3), 1, 2), put(n(4), 3, 4), put(n(5), 5, 6), put(n(6), 20, 60)];
+    assert_eq!(with(&inside, &four), [], "5 and A may be inside");
+    assert_eq!(
+        with(&inside[..1], &four),
+        [Pattern::FalseFull],
+        "its own: at most 1, A, and the other"
+    );
+    assert_eq!(with(&inside[..1], &call), [Pattern::FalseFull; 2], "1, and at most 3 by the call");
+}
+
+#[test]
 fn p5_late_if_a_put_was_overtaken_by_a_lap() {
     // B's put was stopped while three others went through a queue of two.
     let n = |n| Value::new(3, n);

@@ -1,5 +1,7 @@
 //! P5 and P6: what the capacity forbids.
 
+use std::collections::HashMap;
+
 use super::items::{Item, Items};
 use super::lost::Missing;
 use super::order::Order;
@@ -28,9 +30,14 @@ fn false_full(
     let strictly = Levels::of(&places);
     places.extend(late_places(items, order, capacity));
     let at_most = Levels::of(&places);
+    let mut behind = HashMap::new();
+    for untried in &items.untried {
+        *behind.entry(call(untried)).or_insert(0) += 1;
+    }
     let wrong = items.fulls.iter().filter_map(|full| {
-        // Its own place is no reason.
-        let most = |levels: &Levels| levels.most(full.inv, full.res) - 1;
+        // The places of its own call are no reason.
+        let own = 1 + behind.get(&call(full)).copied().unwrap_or(0);
+        let most = |levels: &Levels| levels.most(full.inv, full.res).saturating_sub(own);
         let (strictly, at_most) = (most(&strictly), most(&at_most));
         (strictly < capacity).then(|| {
             let why = format!("at most {strictly} of {capacity} places can have been taken");
@@ -50,6 +57,11 @@ fn false_full(
     shown(false_ones).chain(shown(late)).collect()
 }
 
+/// What the operations of one call have in common, and no others.
+fn call(operation: &Operation) -> (u32, u64) {
+    (operation.process, operation.inv)
+}
+
 /// A place taken: from when on, until when at the latest.
 type Place = (u64, u64);
 
@@ -59,8 +71,9 @@ fn places(items: &Items<'_>, order: &Order<'_, '_>, missing: &[Missing<'_>]) -> 
     // The place of a killed put is free when a message is out that was put after all of that put's
     // traces were gone.
     let ghosts = items.ghosts.iter().map(|ghost| (ghost.put.inv, out_after(order, ghost.settled)));
-    // A put that ended in Full may have had a place meanwhile: stopped there, it was passed over.
-    let refused = items.fulls.iter().map(|full| (full.inv, full.res));
+    // A put that ended in Full may have had a place meanwhile: stopped there, it was passed over. So may those
+    // behind it, claimed together with it.
+    let refused = items.fulls.iter().chain(&items.untried).map(|put| (put.inv, put.res));
     taken.chain(missing).chain(ghosts).chain(refused).collect()
 }
 
@@ -68,7 +81,8 @@ fn places(items: &Items<'_>, order: &Order<'_, '_>, missing: &[Missing<'_>]) -> 
 /// through all slots made one of them pass over a place, and that one counts until it is reached.
 fn late_places(items: &Items<'_>, order: &Order<'_, '_>, capacity: u64) -> Vec<Place> {
     let known = [&items.taken, &items.missing, &items.ghosts].into_iter().flatten();
-    let puts: Vec<_> = known.map(|item| item.put).chain(items.fulls.iter().copied()).collect();
+    let refused = items.fulls.iter().chain(&items.untried).copied();
+    let puts: Vec<_> = known.map(|item| item.put).chain(refused).collect();
     let mut starts: Vec<_> = puts.iter().map(|put| put.inv).collect();
     starts.sort_unstable();
     let begun = |time| starts.partition_point(|&start| start <= time);

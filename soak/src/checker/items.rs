@@ -48,6 +48,7 @@ pub(super) struct Items<'h> {
     pub(super) takers: Vec<&'h Operation>,
     pub(super) empties: Vec<&'h Operation>,
     pub(super) fulls: Vec<&'h Operation>,
+    pub(super) untried: Vec<&'h Operation>,
 }
 
 impl<'h> Items<'h> {
@@ -64,6 +65,7 @@ impl<'h> Items<'h> {
                 What::Got(value) => gets.push((value, operation)),
                 What::Empty => sorted.empties.push(operation),
                 What::Full(_) => sorted.fulls.push(operation),
+                What::Untried(_) => sorted.untried.push(operation),
                 What::GetKilled => sorted.takers.push(operation),
                 What::Torn(value) => {
                     let why = format!("what was got is no message; it began like {value}");
