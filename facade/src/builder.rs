@@ -12,8 +12,9 @@ use crate::queue::Queue;
 /// Options of a new queue; from [`Queue::builder`].
 ///
 /// The places of a bounded queue are reserved when it is created: `maxsize + participants` of them,
-/// rounded up to a power of two, of 64 bytes and 16. What values of more than 48 bytes need besides, and
-/// the places of an unbounded queue, is reserved when they are put, and given back when they are got.
+/// rounded up to a power of two, of 64 bytes and 16 (32 and 16, if `message_max` is 16 or less). What values of
+/// more than 48 bytes need besides, and the places of an unbounded queue, is reserved when they are put, and
+/// given back when they are got.
 ///
 /// ```
 /// use shmq::Queue;

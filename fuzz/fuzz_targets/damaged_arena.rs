@@ -372,7 +372,8 @@ fn value(value: &Value, old: u64) -> u64 {
             let bits = if bits % 2 == 0 { 24 } else { 32 };
             (u64::from(above) << bits) | u64::from(below)
         }
-        Value::Reference(len) => (1 << 63) | u64::from(len),
+        // Of a slot's second word: a reference, and the other half.
+        Value::Reference(other) => (u64::from(other) << 32) | u64::from(u32::MAX),
         Value::Last(below) => (1 << 61) - u64::from(below),
     }
 }

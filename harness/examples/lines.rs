@@ -58,6 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// By style, near and far.
 fn writer(cpu: usize, turn: &Turn, lines: &[Line], lasts: Duration) -> [[Found; 2]; STYLES.len()] {
+    let _over = Over(turn);
     pin(cpu);
     let mut found: [[Found; 2]; STYLES.len()] = Default::default();
     let (start, mut now, mut own) = (Instant::now(), 0, AtomicU64::new(0));
@@ -87,8 +88,16 @@ fn writer(cpu: usize, turn: &Turn, lines: &[Line], lasts: Duration) -> [[Found; 
         all.push(per_line(written));
         read.push(per_line(begun.elapsed()));
     }
-    turn.0.store(OVER, Release);
     found
+}
+
+/// The reader ends when the writer has, whatever came of it.
+struct Over<'t>(&'t Turn);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.0.store(OVER, Release);
+    }
 }
 
 fn write(lines: &[Line], style: usize, own: &mut AtomicU64) {
@@ -147,7 +156,12 @@ fn print(found: &[[Found; 2]; STYLES.len()]) {
             let [each, by_reader] = [written, read].map(|times| median(times));
             format!("{each:13.1} {by_reader:5.1} {:6}", written.len())
         });
-        println!("{style:2} asked for at once {near} {far}");
+        let how = if *style == 1 {
+            "one by one       ".into()
+        } else {
+            format!("{style:2} asked for at once")
+        };
+        println!("{how:20} {near} {far}");
     }
 }
 

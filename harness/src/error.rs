@@ -56,13 +56,18 @@ pub enum Error {
         who: String,
     },
     /// The CPUs are not as far apart as was asked for.
-    #[error("a cache line took {found_ns:.0} ns between the CPUs and back, and in 200 trials never {} to {} as \
-             asked for; leave --line-ns out, or ask for what there is", range.start(), range.end())]
+    #[error(
+        "never {} to {} ns between the CPUs and back, as asked for, before and after one of {trials} trials (the \
+         last: {:.0} and {:.0}); leave --line-ns out, or ask for what there is",
+        range.start(), range.end(), found_ns[0], found_ns[1]
+    )]
     Distance {
         /// What was asked for, in ns.
         range: std::ops::RangeInclusive<u32>,
-        /// What there was last.
-        found_ns: f64,
+        /// What there was last, before a trial and after it.
+        found_ns: [f64; 2],
+        /// So many were made.
+        trials: u32,
     },
     /// Messages were lost, duplicated, reordered or torn.
     #[error("verification failed: {0}")]

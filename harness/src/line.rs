@@ -43,6 +43,7 @@ pub(crate) fn round_trip_ns(cpus: &[usize]) -> Option<f64> {
     }
     let line = CachePadded::new(AtomicU64::new(0));
     thread::scope(|scope| {
+        let over = Over(&line);
         // Whoever is not where it should be plays all the same: the other waits for it.
         let echo = scope.spawn(|| {
             let pinned = pin(Some(far));
@@ -72,12 +73,21 @@ pub(crate) fn round_trip_ns(cpus: &[usize]) -> Option<f64> {
                     break lasted_ns as f64 / trips as f64;
                 }
             };
-            line.store(OVER, RELAXED);
             pinned.is_ok().then_some(trip_ns)
         });
         let trip = ping.join().ok()?;
+        drop(over);
         echo.join().ok()?.then_some(trip)?
     })
+}
+
+/// Ends the game, whatever came of it.
+struct Over<'l>(&'l AtomicU64);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(OVER, RELAXED);
+    }
 }
 
 /// The number is all there is in the line.

@@ -73,22 +73,24 @@ pub(crate) fn run(
 
 /// A trial while the CPUs are as far apart as they are to be, before it and after it.
 fn at_a_distance(cell: &Cell, schedule: &Schedule, interrupt: &Interrupt) -> Result<Outcome> {
-    let is_wanted = |line_ns: Option<f64>| {
-        let range = schedule.line_ns.as_ref();
-        range.is_none_or(|range| line_ns.is_some_and(|ns| range.contains(&(ns as u32))))
-    };
     let distance = || line::round_trip_ns(&schedule.cpus);
-    let mut found = None;
+    let Some(range) = &schedule.line_ns else {
+        let line_ns = distance();
+        return Ok(Outcome { line_ns, ..trial::run(cell, schedule, interrupt)? });
+    };
+    let unknown =
+        || Error::Usage("nobody can tell how far apart the CPUs are: leave --line-ns out".into());
+    let mut found = [f64::NAN; 2];
     for _ in 0..TRIALS_MAX {
-        found = distance();
+        let before = distance().ok_or_else(unknown)?;
         // Also at the wrong distance: the host moves busy CPUs, not idle ones.
         let outcome = trial::run(cell, schedule, interrupt)?;
-        if is_wanted(found) && (schedule.line_ns.is_none() || is_wanted(distance())) {
-            return Ok(Outcome { line_ns: found, ..outcome });
+        found = [before, distance().ok_or_else(unknown)?];
+        if found.iter().all(|&ns| range.contains(&(ns as u32))) {
+            return Ok(Outcome { line_ns: Some(before), ..outcome });
         }
     }
-    let range = schedule.line_ns.clone().unwrap_or(0..=u32::MAX);
-    Err(Error::Distance { range, found_ns: found.unwrap_or(f64::NAN) })
+    Err(Error::Distance { range: range.clone(), found_ns: found, trials: TRIALS_MAX })
 }
 
 /// As long as the budget allows, shared equally.

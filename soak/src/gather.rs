@@ -58,7 +58,7 @@ pub(crate) fn history(gone: &[Gone], warp: Warp, counts: &mut Counts) -> Result<
     Ok(history)
 }
 
-/// None: it was never tried.
+/// None: a get that was never tried.
 fn operation(gone: &Gone, entry: Entry) -> Result<Option<Operation>> {
     let Entry { call, inv, end } = entry;
     let (what, res) = match (call, end, gone.death) {

@@ -18,7 +18,8 @@
 //! A block of class 0 is a segment of an unbounded ring: its marks, then its slots. The other classes
 //! are for payloads.
 //!
-//! All words are 64 bits wide in the machine's byte order (gates: 32), and atomics. Everything that
+//! All words are 64 bits wide in the machine's byte order (gates, and the halves of a slot's second word: 32), and
+//! atomics. Everything that
 //! a process uses to find its way is copied out of the header once, checked, and never read again.
 
 pub mod cells;

@@ -199,7 +199,7 @@ impl Consumer {
         deadline: impl FnOnce() -> Deadline,
     ) -> Result<usize, PopError> {
         self.ensure_own()?;
-        self.keep_distance(1);
+        self.keep_distance();
         let ready = self.shared.ring().pop_ready(&self.grip, buffer, buffer.len());
         let done = ready.map(|taken| self.popped(Ok(taken), buffer));
         match done {
@@ -208,10 +208,10 @@ impl Consumer {
         }
     }
 
-    /// Before a get of so many that waits: lets the producers get ahead, if that is worth it.
+    /// Before a get that waits: lets the producers get ahead, if that is worth it.
     #[inline(always)]
-    fn keep_distance(&mut self, takes: usize) {
-        if self.distance.is_due(takes as u64) && self.spin.wait() == Wait::Adaptive {
+    fn keep_distance(&mut self) {
+        if self.distance.is_due() && self.spin.wait() == Wait::Adaptive {
             let Self { shared, grip, distance, .. } = self;
             distance.keep(|by| shared.ring().is_ahead(grip, by));
         }
@@ -247,7 +247,7 @@ impl Consumer {
         deadline: Deadline,
     ) -> Result<Got, PopError> {
         self.ensure_own()?;
-        self.keep_distance(1);
+        self.keep_distance();
         self.look();
         match self.take_one(buffer, longest) {
             Err(PopError::Empty) => self.take_until(buffer, longest, deadline),

@@ -141,7 +141,7 @@ impl<'m> Ring<'m> {
         shape: Shape,
     ) -> Option<Self> {
         let room = payload::room(shape.stride)?;
-        let fits = shape.capacity >= 1 && shape.inline_max <= room;
+        let fits = shape.capacity >= 1 && shape.inline_max <= room.min(slot::LENGTH_MAX);
         let whole = if shape.growing {
             Reach::nothing()
         } else {

@@ -17,7 +17,7 @@ pub struct Hand<'m> {
     pub(super) reach: Reach<'m>,
     /// `head` was here, or is further.
     head_seen: u64,
-    /// One producer: the next ticket. Many: the one after my last.
+    /// One producer: the next ticket. Many: the one after my last put.
     pub(super) tail_own: u64,
     /// Withdrawals under attention until the next sweep.
     sweep_in: u64,
@@ -282,8 +282,8 @@ impl<'m> Ring<'m> {
         outcome
     }
 
-    /// I have put `ticket`, the last of those whose slots were asked for: asks for the next ones. Not if
-    /// others put in between: those slots will be theirs.
+    /// I have put `ticket`. If it is the last of those whose slots were asked for, asks for the next ones; not
+    /// if others put in between, for those slots will be theirs.
     #[inline(always)]
     fn ask_ahead(&self, hand: &mut Hand<'_>, ticket: u64) {
         let next = ticket + 1;
@@ -468,10 +468,10 @@ impl<'m> Ring<'m> {
         write(ticket, slot);
         slot.publish(ticket);
         self.control.tail.store(ticket + 1, ADVANCE);
-        self.ask_ahead(hand, ticket);
         // Pairs with the heavy fences in wait::park and Ring::look_for_end: seq before attention.
         fence::light(self.shape.fences);
         let attention = self.attention_fenced();
+        self.ask_ahead(hand, ticket);
         if attention.has(Attention::SHUT) && step("too-late") && !self.counts(ticket) {
             return Ok(Pushed::Shut);
         }

@@ -86,8 +86,11 @@ impl<'m> Reach<'m> {
     #[inline(never)]
     pub(super) fn ask(&self, from: u64, count: u64) {
         let count = count.min(self.left_from(from));
-        let per_line = (payload::LINE / self.stride).max(1);
-        (from..from + count).step_by(per_line).for_each(|ticket| self.slot(ticket).ask());
+        // One of those that share a line; not if its first is another's.
+        let per_line = (payload::LINE as u64 / self.stride as u64).max(1);
+        let first = from.next_multiple_of(per_line);
+        let lines = (first..from + count).step_by(per_line as usize);
+        lines.for_each(|ticket| self.slot(ticket).ask());
     }
 
     pub(super) fn marked(&self, ticket: u64) -> Marked {

@@ -69,6 +69,7 @@ impl Ring<'_> {
         let claimed = self.control.tail.compare_exchange(tail, tail + count, CLAIM, LOST).is_ok();
         let (put, attention) =
             if claimed { self.publish_run(hand, tail, messages) } else { (0, self.attention()) };
+        hand.tail_own = tail + count;
         self.withdraw_run(hand, tail, count);
         let put = self.counted(tail, put, attention);
         Ok((put, Pushed::Done { attention }))

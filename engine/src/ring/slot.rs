@@ -7,8 +7,10 @@ use crate::order::ASK;
 use crate::order::{PAYLOAD, PUBLISH, SEEN};
 use crate::sync::Word;
 
-/// A length that means: the payload says where the message lies. No message in a slot is as long.
+/// A length that means: the payload says where the message lies.
 pub(super) const REFERENCE: u32 = u32::MAX;
+/// No message in a slot is longer.
+pub(super) const LENGTH_MAX: usize = REFERENCE as usize - 1;
 
 /// The words of a slot: of a ticket that is ours to write, or that we look at.
 #[derive(Clone, Copy, Debug)]

@@ -48,7 +48,7 @@ pub enum Taken {
     Stalled(Stalled),
 }
 
-/// Where in the arena a message lies: the word that means it names the block, then comes the offset.
+/// Where in the arena a message lies: three words of its slot's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reference {
     /// Bytes of the message.

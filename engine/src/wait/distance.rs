@@ -6,8 +6,8 @@
 //! sees the other, and each has many lines on their way at once. So who takes from a stream waits until so
 //! many messages are there, takes them all, and waits again.
 //!
-//! It costs a message of a stream some microseconds at most, and only as long as others follow it quickly:
-//! the wait is over when they do not. Others it costs nothing.
+//! It costs a message of a stream some microseconds, of long ones some tens of them, and only as long as others
+//! follow it quickly: the wait is over when they do not, and comes seldomer then.
 
 use super::clock::cycles;
 use super::spin::rest;
@@ -18,11 +18,15 @@ const FAR_MAX: u64 = 64;
 const FIRST: u64 = 8;
 /// Takes from one look at the distance to the next where there is none.
 const EVERY: u64 = 32;
-/// With more cache lines than so many it is far enough.
+/// A distance is at most so many cache lines.
 const LINES_MAX: u64 = 8192;
 /// Messages that follow each other more slowly are no stream: cycles for each, and for each of its lines.
 const PACE: u64 = 250;
 const PACE_OF_LINE: u64 = 50;
+/// Of no more of its lines.
+const PACE_LINES_MAX: u64 = 16;
+/// How often the interval is doubled when messages were waited for that did not come.
+const DOUBLINGS_MAX: u32 = 6;
 /// Cycles between two looks at a slot that is about to be written.
 const PAUSE: u64 = 200;
 /// With fewer places there is no room for a distance.
@@ -36,6 +40,8 @@ pub(crate) struct Distance {
     /// Takes from the last look to the next, and how many of them are left.
     period: u64,
     left: u64,
+    /// In a row, what was waited for did not come.
+    vain: u32,
     /// When that began, in cycles.
     since: u64,
 }
@@ -47,19 +53,25 @@ impl Distance {
         let is_worth_it = capacity >= PLACES_MIN && far >= FIRST;
         Self {
             far: if is_worth_it { 1 << far.ilog2() } else { 0 },
-            pace: PACE + PACE_OF_LINE * lines,
+            pace: PACE + PACE_OF_LINE * lines.min(PACE_LINES_MAX),
             period: EVERY,
             left: EVERY,
+            vain: 0,
             since: cycles(),
         }
     }
 
-    /// Before at most so many takes: is it time to look?
+    /// Before a take: is it time to look?
     #[inline(always)]
-    pub(crate) fn is_due(&mut self, takes: u64) -> bool {
-        let left = self.left.checked_sub(takes);
+    pub(crate) fn is_due(&mut self) -> bool {
+        let left = self.left.checked_sub(1);
         self.left = left.unwrap_or(0);
         left.is_none()
+    }
+
+    /// That take was of so many more.
+    pub(crate) fn took_more(&mut self, messages: usize) {
+        self.left = self.left.saturating_sub(messages as u64);
     }
 
     /// Looks, and in a stream waits until it is far enough. `is_there`: is the message so many places after
@@ -71,9 +83,12 @@ impl Distance {
 
     fn keep_by(&mut self, now: impl Fn() -> u64, is_there: impl Fn(u64) -> bool) {
         let streams = now().wrapping_sub(self.since) < self.period * self.pace;
-        let is_far =
-            self.far > 0 && (is_there(self.far - 1) || streams && self.fall_back(&now, is_there));
-        self.period = if is_far { self.far } else { EVERY };
+        let mut is_far = self.far > 0 && is_there(self.far - 1);
+        if self.far > 0 && !is_far && streams {
+            is_far = self.fall_back(&now, is_there);
+            self.vain = if is_far { 0 } else { (self.vain + 1).min(DOUBLINGS_MAX) };
+        }
+        self.period = if is_far { self.far } else { EVERY << self.vain };
         self.left = self.period;
         self.since = now();
     }
@@ -104,7 +119,7 @@ mod tests {
 
     /// How often it is asked how far it is in so many takes, of one at a time.
     fn looks(distance: &mut Distance, takes: u64) -> usize {
-        (0..takes).filter(|_| distance.is_due(1)).count()
+        (0..takes).filter(|_| distance.is_due()).count()
     }
 
     #[test]
@@ -114,7 +129,10 @@ mod tests {
         assert_eq!(looks(&mut distance, 1), 1);
         distance.keep(|_| true);
         assert_eq!(looks(&mut distance, FAR_MAX), 0);
-        assert!(distance.is_due(u64::MAX));
+        distance.keep(|_| true);
+        assert!(!distance.is_due());
+        distance.took_more(FAR_MAX as usize);
+        assert!(distance.is_due());
     }
 
     #[test]
@@ -133,13 +151,16 @@ mod tests {
         let now = Cell::new(0);
         let clock = || now.replace(now.get() + PACE);
         distance.keep_by(clock, |by| by < FIRST);
-        assert_eq!(distance.period, EVERY);
         assert!(now.get() < 3 * FIRST * distance.pace, "it gives up in {} cycles", now.get());
+        assert_eq!(distance.period, 2 * EVERY, "and waits seldomer");
         // So many takes have taken longer than those of a stream.
         let looks = Cell::new(0);
-        let later = distance.since + EVERY * distance.pace;
+        let later = distance.since + distance.period * distance.pace;
         distance.keep_by(|| later, |_| looks.replace(looks.get() + 1) > 0);
-        assert_eq!((distance.period, looks.get()), (EVERY, 1));
+        assert_eq!((distance.period, looks.get()), (2 * EVERY, 1));
+        distance.since = later;
+        distance.keep_by(|| later, |by| by == FIRST - 1 || looks.replace(looks.get() + 1) > 2);
+        assert_eq!((distance.period, distance.vain), (FAR_MAX, 0));
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(crate) struct CellReport {
     pub(crate) percentiles: Option<Percentiles>,
     /// One per round.
     pub(crate) samples: Vec<f64>,
-    /// What a cache line took there and back between the first two CPUs, just before each round.
+    /// What a cache line took there and back between the first two CPUs, just before each sample; all, or none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) line_ns: Vec<f64>,
     pub(crate) messages: Vec<u64>,
@@ -76,7 +76,11 @@ impl CellReport {
             no_difference_shown: ratio.map(|ratio| ratio.spans_one()),
             percentiles: (cell.mode == Mode::Rtt).then(|| percentiles(outcomes)),
             samples,
-            line_ns: outcomes.iter().filter_map(|outcome| outcome.line_ns).collect(),
+            line_ns: outcomes
+                .iter()
+                .map(|outcome| outcome.line_ns)
+                .collect::<Option<_>>()
+                .unwrap_or_default(),
             messages: outcomes.iter().map(|outcome| outcome.messages).collect(),
             messages_per_s,
             mib_per_s: messages_per_s * cell.size as f64 / f64::from(1 << 20),

@@ -33,9 +33,9 @@ impl Consumer {
             return Ok(0);
         }
         self.ensure_own()?;
-        self.keep_distance(most);
+        self.keep_distance();
         self.look();
-        match self.pop_runs(most, &mut each, true) {
+        let done = match self.pop_runs(most, &mut each, true) {
             Err(PopError::Empty) => {
                 let mut first = Vec::new();
                 self.pop_vec(&mut first)?;
@@ -44,7 +44,9 @@ impl Consumer {
                 Ok(1 + more.unwrap_or(0))
             }
             done => done,
-        }
+        }?;
+        self.distance.took_more(done.saturating_sub(1));
+        Ok(done)
     }
 
     /// Until there are `most`, or no other; `at_hand`: or none published behind those taken. To know that
