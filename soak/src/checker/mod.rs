@@ -36,8 +36,10 @@
 //! operation may also take effect later.
 //!
 //! **Several messages by one call** are as many operations, all with the call's interval. Of a killed
-//! call each may have happened. That they happened in order is more than intervals say: what follows
-//! from it, and from the order of each process otherwise, [`check_programs`] looks at.
+//! call each may have happened; those behind a put that was refused did not, but may have held places
+//! meanwhile ([`What::Untried`](crate::history::What::Untried)). That they happened in order is more
+//! than intervals say: what follows from it, and from the order of each process otherwise,
+//! [`check_programs`] looks at.
 
 mod bounds;
 mod empty;
