@@ -40,10 +40,10 @@ pub(crate) struct Distance {
     /// Takes from the last look to the next, and how many of them are left.
     period: u64,
     left: u64,
-    /// In a row, what was waited for did not come.
-    vain: u32,
     /// When that began, in cycles.
     since: u64,
+    /// So often in a row, what was waited for did not come.
+    vain: u32,
 }
 
 impl Distance {
@@ -56,8 +56,8 @@ impl Distance {
             pace: PACE + PACE_OF_LINE * lines.min(PACE_LINES_MAX),
             period: EVERY,
             left: EVERY,
-            vain: 0,
             since: cycles(),
+            vain: 0,
         }
     }
 
