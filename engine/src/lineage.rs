@@ -16,9 +16,12 @@ use crate::sync::Word;
 /// Remembers the process in which it was made.
 #[derive(Clone, Copy, Debug)]
 pub struct Lineage {
-    page: Option<&'static Word>,
+    page: &'static Word,
     number: u64,
 }
+
+/// Instead of the page where the kernel has no such: no process has number 0.
+static NO_PAGE: Word = Word::new(0);
 
 impl Lineage {
     /// This process.
@@ -28,21 +31,25 @@ impl Lineage {
         /// line of descent.
         static LAST: Word = Word::new(0);
         let Some(page) = *PAGE.get_or_init(wiped_page) else {
-            return Self { page: None, number: u64::from(std::process::id()) };
+            return Self { page: &NO_PAGE, number: u64::from(std::process::id()) };
         };
         let fresh = LAST.fetch_add(1, LINEAGE) + 1;
         // Of several threads one sets the number.
         let set = page.compare_exchange(0, fresh, LINEAGE, LOST);
-        Self { page: Some(page), number: set.map_or_else(|now| now, |_| fresh) }
+        Self { page, number: set.map_or_else(|now| now, |_| fresh) }
     }
 
     /// Is this process the one it was made in, and not a forked child of that?
-    #[inline(always)]
     pub fn is_own(self) -> bool {
-        match self.page {
-            Some(page) => page.load(LINEAGE) == self.number,
-            None => u64::from(std::process::id()) == self.number,
-        }
+        let by_pid =
+            || ptr::eq(self.page, &NO_PAGE) && u64::from(std::process::id()) == self.number;
+        self.is_surely_own() || by_pid()
+    }
+
+    /// The same, but where the kernel has no such page, never.
+    #[inline(always)]
+    pub(crate) fn is_surely_own(self) -> bool {
+        self.page.load(LINEAGE) == self.number
     }
 }
 
@@ -65,13 +72,15 @@ fn wiped_page() -> Option<&'static Word> {
 
 #[cfg(test)]
 mod tests {
-    use super::Lineage;
+    use super::{Lineage, NO_PAGE};
 
     #[test]
     fn a_process_is_its_own() {
         let lineage = Lineage::own();
-        assert!(lineage.page.is_some(), "this kernel wipes pages on fork");
+        assert!(lineage.is_surely_own(), "this kernel wipes pages on fork");
         assert!(lineage.is_own());
+        let by_pid = Lineage { page: &NO_PAGE, number: u64::from(std::process::id()) };
+        assert!(by_pid.is_own() && !by_pid.is_surely_own());
         assert_eq!(Lineage::own().number, lineage.number);
     }
 }

@@ -15,7 +15,7 @@ use shmq_engine::arena::{
 };
 use shmq_engine::layout::cells::{ClassControl, Control, Extent, Line, Mark};
 use shmq_engine::ring::{
-    Claim, Claimed, Grip, Hand, Pushed, Reference, Ring, Role, Shape, Stalled, Taken,
+    Claim, Claimed, Grip, Hand, Pushed, Reference, Refusal, Ring, Role, Shape, Stalled, Taken,
 };
 use shmq_engine::sync::Word;
 use shmq_engine::sync::memory::Memory;
@@ -359,7 +359,9 @@ impl Worker<'_> {
         loop {
             match self.ring.claim(&mut self.hand) {
                 Ok(Claim::Claimed(claimed)) => return claimed,
-                Ok(Claim::Elsewhere { segment }) => assert!(self.install(segment)),
+                Ok(Claim::Refused(Refusal::Elsewhere { segment })) => {
+                    assert!(self.install(segment))
+                }
                 other => panic!("not claimed: {other:?}"),
             }
         }

@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use loom::model::Builder;
 use shmq_engine::Fences;
 use shmq_engine::layout::cells::{Control, Gate, Line, Mark};
-use shmq_engine::ring::{Claim, Claimed, Grip, Hand, Pushed, Ring, Role, Shape, Stalled, Taken};
+use shmq_engine::ring::{
+    Claim, Claimed, Grip, Hand, PlainTake, Pushed, Ring, Role, Shape, Stalled, Taken,
+};
 use shmq_engine::sync::Word;
 use shmq_engine::wait::Want;
 use shmq_engine::wait::clock::Deadline;
@@ -325,6 +327,22 @@ impl Rig {
                     self.ring().pass(&grip, stalled).expect("fences are granted");
                 }
                 other => panic!("a message was torn: {other:?}"),
+            }
+        }
+    }
+
+    /// Takes a value, if nothing is in the way.
+    pub fn pop_plain(&self) -> Option<u64> {
+        let mut bytes = [0; size_of::<u64>()];
+        match self.ring().pop_plain(&self.grip(), &mut bytes) {
+            PlainTake::Stopped => None,
+            PlainTake::Taken { len, calls } => {
+                assert_eq!(len, bytes.len(), "a message was torn");
+                if calls {
+                    let ring = self.ring();
+                    Want::room(&self.room).wake(&ring, ring.attention());
+                }
+                Some(u64::from_ne_bytes(bytes))
             }
         }
     }

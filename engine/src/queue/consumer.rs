@@ -15,7 +15,7 @@ use crate::arena::{Block, PAYLOADS, Unmapped};
 use crate::error::{AttachError, PopError};
 use crate::registry::{Seat, Side};
 use crate::ring::{
-    Attention, Corrupt, Grip, Look, Reference, Ring, Shape, Stalled, Taken, payload,
+    Attention, Corrupt, Grip, Look, PlainTake, Reference, Ring, Shape, Stalled, Taken, payload,
 };
 use crate::wait::Want;
 use crate::wait::clock::{Deadline, cycles};
@@ -76,7 +76,7 @@ impl Consumer {
         let patience = Patience::for_messages_of(ring.shape().inline_max);
         let upkeep = Upkeep { patience, vigil: Vigil::new(), trail: Trail::default() };
         let Shape { capacity, stride, .. } = *ring.shape();
-        let distance = Distance::of(capacity, stride.div_ceil(payload::LINE) as u64);
+        let distance = Distance::of(capacity, stride);
         let (spin, scratch) = (Spin::new(), Vec::new());
         Ok(Self { grip, upkeep, spin, distance, scratch, seat, shared })
     }
@@ -138,38 +138,30 @@ impl Consumer {
     /// [`PopError`]; the message, if there was one, is still in the queue.
     #[inline]
     pub fn try_pop(&mut self, buffer: &mut [u8]) -> Result<usize, PopError> {
-        self.ensure_own()?;
-        let taken = self.shared.ring().pop(&self.grip, buffer, buffer.len());
-        self.popped(taken, buffer)
-    }
-
-    /// Ends a pop that found this.
-    #[inline(always)]
-    fn popped(
-        &mut self,
-        taken: Result<Taken, Corrupt>,
-        buffer: &mut [u8],
-    ) -> Result<usize, PopError> {
-        let Ok(Taken::Message { len, attention }) = taken else {
-            return self.pop_otherwise(taken, buffer);
-        };
-        if attention.has(Attention::ROOM_WANTED | Attention::SKIPS) {
-            attend(&self.shared, &mut self.upkeep.vigil, attention);
+        if !self.seat.is_surely_own() {
+            return self.pop_now(buffer);
         }
-        Ok(len)
+        match self.shared.ring().pop_plain(&self.grip, buffer) {
+            PlainTake::Taken { len, calls: false } => Ok(len),
+            PlainTake::Taken { len, .. } => self.popped(len),
+            PlainTake::Stopped => self.pop_now(buffer),
+        }
     }
 
-    /// What is not a message in its slot.
     #[cold]
-    fn pop_otherwise(
-        &mut self,
-        taken: Result<Taken, Corrupt>,
-        buffer: &mut [u8],
-    ) -> Result<usize, PopError> {
+    #[inline(never)]
+    fn pop_now(&mut self, buffer: &mut [u8]) -> Result<usize, PopError> {
         let longest = buffer.len();
-        let Self { shared, grip, upkeep, seat, .. } = self;
-        let got = take_from(taken, shared, grip, upkeep, seat, buffer, longest)?;
+        let got = self.take_now(buffer, longest)?;
         Ok(self.copied(got, buffer))
+    }
+
+    /// Ends a pop of so many bytes, whose place somebody may wait for.
+    #[cold]
+    #[inline(never)]
+    fn popped(&mut self, len: usize) -> Result<usize, PopError> {
+        attend(&self.shared, &mut self.upkeep.vigil, self.shared.ring().attention());
+        Ok(len)
     }
 
     /// Gets the next message, waiting for one as long as it takes.
@@ -192,41 +184,67 @@ impl Consumer {
         self.pop_by(buffer, || Deadline::after(timeout))
     }
 
+    /// What is not plain goes on elsewhere, as for a producer.
     #[inline(always)]
     fn pop_by(
         &mut self,
         buffer: &mut [u8],
         deadline: impl FnOnce() -> Deadline,
     ) -> Result<usize, PopError> {
-        self.ensure_own()?;
-        self.keep_distance();
-        let ready = self.shared.ring().pop_ready(&self.grip, buffer, buffer.len());
-        let done = ready.map(|taken| self.popped(Ok(taken), buffer));
-        match done {
-            None | Some(Err(PopError::Empty)) => self.pop_soon(buffer, deadline()),
-            Some(done) => done,
+        if !self.seat.is_surely_own() || self.distance.is_due() {
+            return self.pop_far(buffer, deadline());
+        }
+        match self.shared.ring().pop_plain(&self.grip, buffer) {
+            PlainTake::Taken { len, calls: false } => Ok(len),
+            PlainTake::Taken { len, .. } => self.popped(len),
+            PlainTake::Stopped => self.pop_soon(buffer, deadline()),
         }
     }
 
+    /// In a forked child, or when it is time to let the producers get ahead.
+    #[cold]
+    #[inline(never)]
+    fn pop_far(&mut self, buffer: &mut [u8], deadline: Deadline) -> Result<usize, PopError> {
+        self.ensure_own()?;
+        self.keep_distance();
+        self.pop_soon(buffer, deadline)
+    }
+
     /// Before a get that waits: lets the producers get ahead, if that is worth it.
-    #[inline(always)]
+    #[cold]
     fn keep_distance(&mut self) {
-        if self.distance.is_due() && self.spin.wait() == Wait::Adaptive {
-            let Self { shared, grip, distance, .. } = self;
+        let Self { shared, grip, distance, spin, .. } = self;
+        if spin.wait() == Wait::Adaptive {
             distance.keep(|by| shared.ring().is_ahead(grip, by));
+        } else {
+            distance.put_off();
         }
     }
 
     /// Looks at the slot alone for a while. To ask `tail`, as an attempt does before it says Empty, would
     /// take its line from the producers for every message that they are about to put.
+    #[cold]
+    #[inline(never)]
     fn pop_soon(&mut self, buffer: &mut [u8], deadline: Deadline) -> Result<usize, PopError> {
         let Self { shared, grip, spin, .. } = self;
         let (ring, longest) = (shared.ring(), buffer.len());
-        let taken = spin.look(PAUSE, || ring.pop_ready(grip, buffer, longest));
-        let done = taken.map(|taken| self.popped(Ok(taken), buffer));
-        match done {
-            None | Some(Err(PopError::Empty)) => self.pop_until(buffer, deadline),
-            Some(done) => done,
+        match spin.look(PAUSE, || ring.pop_ready(grip, buffer, longest)) {
+            None => self.pop_until(buffer, deadline),
+            Some(taken) => self.pop_from(taken, buffer, deadline),
+        }
+    }
+
+    fn pop_from(
+        &mut self,
+        taken: Taken,
+        buffer: &mut [u8],
+        deadline: Deadline,
+    ) -> Result<usize, PopError> {
+        let longest = buffer.len();
+        let Self { shared, grip, upkeep, seat, .. } = self;
+        match take_from(Ok(taken), shared, grip, upkeep, seat, buffer, longest) {
+            Err(PopError::Empty) => self.pop_until(buffer, deadline),
+            got => Ok(self.copied(got?, buffer)),
         }
     }
 
@@ -247,7 +265,9 @@ impl Consumer {
         deadline: Deadline,
     ) -> Result<Got, PopError> {
         self.ensure_own()?;
-        self.keep_distance();
+        if self.distance.is_due() {
+            self.keep_distance();
+        }
         self.look();
         match self.take_one(buffer, longest) {
             Err(PopError::Empty) => self.take_until(buffer, longest, deadline),

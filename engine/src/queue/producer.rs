@@ -12,7 +12,7 @@ use super::vigil::Vigil;
 use crate::error::{AttachError, PartlyPut, PushError};
 use crate::layout::geometry::Request;
 use crate::registry::{Seat, Side};
-use crate::ring::{Attention, Corrupt, Hand, Pushed, RUN_MAX, Ring, Role, payload};
+use crate::ring::{Attention, Corrupt, Hand, Plain, Pushed, RUN_MAX, Ring, Role, payload};
 use crate::wait::clock::Deadline;
 use crate::wait::spin::{Spin, Wait, pause_for_room};
 
@@ -95,29 +95,7 @@ impl Producer {
     /// [`PushError`]; the message was not put.
     #[inline]
     pub fn try_push(&mut self, message: &[u8]) -> Result<(), PushError> {
-        self.ensure_own()?;
-        let ring = self.shared.ring();
-        if message.len() > ring.shape().inline_max {
-            return self.push_placed(message, Deadline::NOW);
-        }
-        match ring.push(&mut self.hand, message) {
-            Ok(Pushed::Done { attention }) => {
-                if attention.has(Attention::ITEMS_WANTED | Attention::SKIPS) {
-                    attend(&self.shared, &mut self.vigil, attention);
-                }
-                Ok(())
-            }
-            Ok(Pushed::Full) => Err(PushError::Full),
-            Ok(Pushed::Shut) => Err(PushError::ShutDown),
-            Ok(Pushed::Elsewhere { segment }) => self.push_elsewhere(segment, message),
-            Err(_) => Err(PushError::Corrupt),
-        }
-    }
-
-    #[cold]
-    fn push_elsewhere(&mut self, segment: u64, message: &[u8]) -> Result<(), PushError> {
-        move_to(&self.shared, &mut self.hand, &self.seat, segment)?;
-        self.put(|ring, hand| ring.push(hand, message))
+        self.push_by(message, || Deadline::NOW)
     }
 
     /// Puts `message`, waiting for a place as long as it takes. Does not wait for memory.
@@ -134,31 +112,57 @@ impl Producer {
     /// # Errors
     /// [`PushError::Full`] after `timeout`, never earlier.
     pub fn push_timeout(&mut self, message: &[u8], timeout: Duration) -> Result<(), PushError> {
-        if timeout.is_zero() {
-            return self.try_push(message);
-        }
         self.push_by(message, || Deadline::after(timeout))
     }
 
+    /// What is not plain goes on elsewhere, as the last thing done here: so there is nothing to keep
+    /// meanwhile.
     #[inline(always)]
     fn push_by(
         &mut self,
         message: &[u8],
         deadline: impl FnOnce() -> Deadline,
     ) -> Result<(), PushError> {
-        if message.len() > self.shared.ring().shape().inline_max {
-            self.ensure_own()?;
-            return self.push_placed(message, deadline());
+        let ring = self.shared.ring();
+        if !self.seat.is_surely_own() || message.len() > ring.shape().inline_max {
+            return self.push_other(message, deadline());
         }
-        match self.try_push(message) {
-            Err(PushError::Full) => self.push_until(message, deadline()),
-            done => done,
+        match ring.push_plain(&mut self.hand, message) {
+            Plain::Done => Ok(()),
+            stopped => self.push_on(stopped, message, deadline()),
         }
     }
 
     #[cold]
-    fn push_until(&mut self, message: &[u8], deadline: Deadline) -> Result<(), PushError> {
-        self.put_until(deadline, |ring, hand| ring.push(hand, message))
+    #[inline(never)]
+    fn push_on(
+        &mut self,
+        stopped: Plain,
+        message: &[u8],
+        deadline: Deadline,
+    ) -> Result<(), PushError> {
+        let mut stopped = Some(stopped);
+        let push = |ring: &Ring<'static>, hand: &mut Hand<'static>| match stopped.take() {
+            Some(stopped) => ring.push_on(hand, stopped, message),
+            None => ring.push(hand, message),
+        };
+        match self.put(push) {
+            Err(PushError::Full) if deadline != Deadline::NOW => {
+                self.put_until(deadline, |ring, hand| ring.push(hand, message))
+            }
+            done => done,
+        }
+    }
+
+    /// In a forked child, or what does not fit a slot.
+    #[cold]
+    #[inline(never)]
+    fn push_other(&mut self, message: &[u8], deadline: Deadline) -> Result<(), PushError> {
+        self.ensure_own()?;
+        if message.len() > self.inline_max() {
+            return self.push_placed(message, deadline);
+        }
+        self.push_on(Plain::Refused, message, deadline)
     }
 
     /// Puts the first of `messages` now, as many as fit, and says how many those were: 0 if the queue is
@@ -233,12 +237,7 @@ impl Producer {
     /// Puts what a loan has written to our own memory.
     pub(super) fn push_scratch(&mut self, deadline: Deadline) -> Result<(), PushError> {
         let scratch = std::mem::take(&mut self.scratch);
-        let done = match self.try_push(&scratch) {
-            Err(PushError::Full) if deadline != Deadline::NOW => {
-                self.put_until(deadline, |ring, hand| ring.push(hand, &scratch))
-            }
-            done => done,
-        };
+        let done = self.push_by(&scratch, || deadline);
         self.scratch = scratch;
         done
     }

@@ -256,6 +256,12 @@ impl<'m> Seat<'m> {
         self.lineage.is_own()
     }
 
+    /// The same, by a glance that may miss it: if not, ask [`Seat::is_own`].
+    #[inline(always)]
+    pub(crate) fn is_surely_own(&self) -> bool {
+        self.lineage.is_surely_own()
+    }
+
     /// Gives the seat up.
     pub(crate) fn leave(&mut self) {
         // A forked child has a copy of the handle, not the seat.

@@ -66,6 +66,9 @@ impl Attention {
     /// The queue has been shut down. Never cleared.
     pub(crate) const SHUT: u64 = 8;
 
+    /// Nothing to look at.
+    pub(crate) const NOTHING: Self = Self(0);
+
     const VERSION: u64 = 16;
 
     /// Is any of `bits` set?

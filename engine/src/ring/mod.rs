@@ -49,6 +49,7 @@ mod end;
 pub(crate) mod mark;
 mod pass;
 pub(crate) mod payload;
+mod plain;
 mod put;
 mod reach;
 mod run;
@@ -58,7 +59,8 @@ mod take;
 pub use end::Look;
 pub use mark::Attention;
 pub use pass::Stalled;
-pub use put::{Claim, Claimed, Hand, Outcome, Pushed};
+pub use plain::{Plain, PlainTake};
+pub use put::{Claim, Claimed, Hand, Outcome, Pushed, Refusal};
 pub use reach::{Grip, Reach};
 pub use run::{RUN_MAX, Run};
 pub use take::{Reference, Taken};
@@ -124,8 +126,22 @@ pub struct Ring<'m> {
     /// All slots there are; of a growing ring, none.
     whole: Reach<'m>,
     shape: Shape,
+    /// Is there one consumer, and nobody else who moves `head`? (In a growing ring producers do, too.)
+    takes_alone: bool,
+    /// So many tickets may be claimed at once.
+    run_max: usize,
     /// Slots that are asked for at once, a power of two, less 1; if none are, more than any ticket.
     asks: u64,
+}
+
+/// A stopped producer keeps as many slots out of use as it has announced: each may have its part of the spare
+/// ones.
+fn run_max(shape: &Shape, lines: usize) -> usize {
+    if shape.growing || shape.producers == Role::One {
+        return RUN_MAX;
+    }
+    let spare = shape.slots.saturating_sub(shape.capacity) / lines.max(1) as u64;
+    (spare as usize).clamp(1, RUN_MAX)
 }
 
 /// Words of the slots that are asked for at once, about.
@@ -150,9 +166,11 @@ impl<'m> Ring<'m> {
         let fits = fits && (shape.growing || shape.capacity <= shape.slots);
         // In a small ring they would be those that are being taken.
         let asks = (ASKED / shape.stride).next_power_of_two() as u64;
-        let some = !payload::is_whole(shape.stride) && asks <= shape.slots / 4;
+        let some = payload::has_spare(shape.stride) && asks <= shape.slots / 4;
         let asks = if some { asks - 1 } else { u64::MAX };
-        fits.then_some(Self { control, lines, whole, shape, asks })
+        let takes_alone = shape.consumers == Role::One && !shape.growing;
+        let run_max = run_max(&shape, lines.len());
+        fits.then_some(Self { control, lines, whole, shape, takes_alone, run_max, asks })
     }
 
     /// The geometry.
@@ -219,7 +237,7 @@ impl<'m> Ring<'m> {
     }
 
     /// The attention word, and what came before it.
-    pub(crate) fn attention(&self) -> Attention {
+    pub fn attention(&self) -> Attention {
         Attention(self.control.posted.attention.load(ATTENTION))
     }
 

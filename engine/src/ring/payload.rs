@@ -30,8 +30,13 @@ const SHORT: usize = 16 * LINE;
 #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
 const LONG: usize = 256;
 
+/// Is there a word in each line of such slots that nobody reads?
+pub(super) const fn has_spare(stride: usize) -> bool {
+    (LINE.is_multiple_of(stride) || stride.is_multiple_of(LINE)) && !is_whole(stride)
+}
+
 /// Is its payload one piece?
-pub(super) const fn is_whole(stride: usize) -> bool {
+const fn is_whole(stride: usize) -> bool {
     stride > SHORT
 }
 

@@ -1,6 +1,7 @@
 //! Claim and publish.
 
 use super::mark::{Attention, Marked, State};
+use super::plain::Plain;
 use super::reach::Reach;
 use super::run::RUN_MAX;
 use super::slot::Slot;
@@ -15,10 +16,14 @@ use crate::sync::{fence, step};
 pub struct Hand<'m> {
     pub(super) line: &'m Line,
     pub(super) reach: Reach<'m>,
-    /// `head` was here, or is further.
-    head_seen: u64,
+    /// There was a place for each ticket below, when we last looked.
+    room: u64,
+    /// Those of them that also lie in reach.
+    pub(super) limit: u64,
     /// One producer: the next ticket. Many: the one after my last put.
     pub(super) tail_own: u64,
+    /// The ticket of a plain put that stopped.
+    pub(super) stopped_at: u64,
     /// Withdrawals under attention until the next sweep.
     sweep_in: u64,
 }
@@ -42,11 +47,9 @@ pub enum Pushed {
     },
 }
 
-/// How a claim ended.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Claim {
-    /// With a ticket.
-    Claimed(Claimed),
+/// Why nothing was claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
     /// As for [`Pushed::Full`].
     Full,
     /// As for [`Pushed::Shut`].
@@ -56,6 +59,25 @@ pub enum Claim {
         /// Which segment.
         segment: u64,
     },
+}
+
+impl From<Refusal> for Pushed {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Full => Self::Full,
+            Refusal::Shut => Self::Shut,
+            Refusal::Elsewhere { segment } => Self::Elsewhere { segment },
+        }
+    }
+}
+
+/// How a claim ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// With a ticket.
+    Claimed(Claimed),
+    /// With none.
+    Refused(Refusal),
 }
 
 /// A claimed ticket: its slot is ours to write until we publish or withdraw.
@@ -82,7 +104,16 @@ impl<'m> Ring<'m> {
     /// A producer that announces in `line`, which must be its own. In a growing ring it has no reach
     /// yet.
     pub fn hand(&self, line: &'m Line) -> Hand<'m> {
-        let mut hand = Hand { line, reach: self.whole, head_seen: 0, tail_own: 0, sweep_in: 0 };
+        let mut hand = Hand {
+            line,
+            reach: Reach::nothing(),
+            room: self.room_behind(self.control.head.load(HEAD)),
+            limit: 0,
+            tail_own: 0,
+            stopped_at: 0,
+            sweep_in: 0,
+        };
+        hand.move_to(self.whole);
         if self.shape.producers == Role::One && !self.shape.growing {
             hand.tail_own = self.repaired_tail(&self.whole);
         }
@@ -96,7 +127,7 @@ impl<'m> Ring<'m> {
 
     /// The lone producer of a growing ring begins where `reach`, of the segment of `tail`, says.
     pub fn begin_alone(&self, hand: &mut Hand<'m>, reach: Option<Reach<'m>>) {
-        hand.reach = reach.unwrap_or(hand.reach);
+        hand.move_to(reach.unwrap_or(hand.reach));
         hand.tail_own = self.repaired_tail(&hand.reach);
         // What `head` is not beyond, stays.
         hand.line.pin.store(0, ANNOUNCE);
@@ -108,12 +139,22 @@ impl<'m> Ring<'m> {
     ///
     /// # Panics
     /// If there are more.
-    #[inline(always)]
     pub fn push(&self, hand: &mut Hand<'_>, bytes: &[u8]) -> Result<Pushed, Corrupt> {
-        // Before anything is claimed.
-        assert!(bytes.len() <= self.shape.inline_max, "longer than inline_max");
-        // SAFETY: just checked.
-        self.push_by(hand, |_, slot| unsafe { slot.write(bytes) })
+        let stopped = self.push_plain(hand, bytes);
+        self.push_on(hand, stopped, bytes)
+    }
+
+    /// Goes on with putting `bytes` from where [`Ring::push_plain`] stopped.
+    ///
+    /// # Panics
+    /// As for that.
+    pub fn push_on(
+        &self,
+        hand: &mut Hand<'_>,
+        stopped: Plain,
+        bytes: &[u8],
+    ) -> Result<Pushed, Corrupt> {
+        self.go_on(hand, stopped, |_, slot| self.write(slot, bytes))
     }
 
     /// Puts the message that `reference` leads to. `cover` is told each ticket it may get, before
@@ -124,128 +165,129 @@ impl<'m> Ring<'m> {
         reference: Reference,
         cover: impl Fn(u64),
     ) -> Result<Pushed, Corrupt> {
-        self.push_by(hand, |ticket, slot| {
+        self.go_on(hand, Plain::Refused, |ticket, slot| {
             cover(ticket);
             slot.refer(reference);
         })
     }
 
-    #[inline(always)]
-    fn push_by(
+    /// Goes on from there, as often as it is passed over.
+    fn go_on(
         &self,
         hand: &mut Hand<'_>,
+        stopped: Plain,
         write: impl Fn(u64, Slot<'_>),
     ) -> Result<Pushed, Corrupt> {
         if self.shape.producers == Role::One {
-            return self.push_alone(hand, write);
+            return self.go_on_alone(hand, stopped, write);
         }
-        match self.push_once(hand, &write)? {
-            Some(pushed) => Ok(pushed),
-            None => self.push_again(hand, write),
-        }
-    }
-
-    /// As often as it is passed over.
-    #[cold]
-    fn push_again(
-        &self,
-        hand: &mut Hand<'_>,
-        write: impl Fn(u64, Slot<'_>),
-    ) -> Result<Pushed, Corrupt> {
-        for _ in 0..RESTARTS_MAX {
-            if let Some(pushed) = self.push_once(hand, &write)? {
-                return Ok(pushed);
+        let put = |hand: &mut Hand<'_>, claimed: Claimed| {
+            write(claimed.ticket, hand.reach.slot(claimed.ticket));
+            self.publish(hand, claimed)
+        };
+        let ticket = hand.stopped_at;
+        let mut outcome = match stopped {
+            Plain::Done => return Ok(Pushed::Done { attention: Attention::NOTHING }),
+            Plain::Refused => Outcome::PassedOver,
+            Plain::Missed => {
+                self.withdraw(hand, ticket);
+                Outcome::PassedOver
             }
+            Plain::Claimed => match self.enter(hand, ticket) {
+                Some(claimed) => put(hand, claimed),
+                None => Outcome::PassedOver,
+            },
+            Plain::Published => self.settle_put(hand, ticket),
+            Plain::Withdrawn => {
+                self.tidy(hand, ticket);
+                Outcome::Kept { attention: self.attention() }
+            }
+        };
+        for _ in 0..RESTARTS_MAX {
+            match outcome {
+                Outcome::Kept { attention } => return Ok(Pushed::Done { attention }),
+                Outcome::TooLate => return Ok(Pushed::Shut),
+                Outcome::PassedOver => {}
+            }
+            outcome = match self.claim(hand)? {
+                Claim::Claimed(claimed) => put(hand, claimed),
+                Claim::Refused(refusal) => return Ok(refusal.into()),
+            };
         }
         Err(Corrupt)
-    }
-
-    /// `None`: it was passed over.
-    #[inline(always)]
-    fn push_once(
-        &self,
-        hand: &mut Hand<'_>,
-        write: impl Fn(u64, Slot<'_>),
-    ) -> Result<Option<Pushed>, Corrupt> {
-        // A copy in registers, so that a slot's address does not wait for the claim.
-        let reach = hand.reach;
-        let claimed = match self.claim(hand)? {
-            Claim::Claimed(claimed) => claimed,
-            Claim::Full => return Ok(Some(Pushed::Full)),
-            Claim::Shut => return Ok(Some(Pushed::Shut)),
-            Claim::Elsewhere { segment } => return Ok(Some(Pushed::Elsewhere { segment })),
-        };
-        let slot = reach.slot(claimed.ticket);
-        write(claimed.ticket, slot);
-        Ok(match self.publish_in(slot, hand, claimed.ticket) {
-            Outcome::Kept { attention } => Some(Pushed::Done { attention }),
-            Outcome::TooLate => Some(Pushed::Shut),
-            Outcome::PassedOver => None,
-        })
     }
 
     /// Claims the next usable ticket.
-    #[inline(always)]
     pub fn claim(&self, hand: &mut Hand<'_>) -> Result<Claim, Corrupt> {
-        match self.claim_once(hand)? {
-            Some(claim) => Ok(claim),
-            None => self.claim_again(hand),
-        }
-    }
-
-    #[cold]
-    fn claim_again(&self, hand: &mut Hand<'_>) -> Result<Claim, Corrupt> {
         for _ in 0..RESTARTS_MAX {
-            if let Some(claim) = self.claim_once(hand)? {
-                return Ok(claim);
+            let ticket = self.control.tail.load(TAIL_GUESS);
+            if let Some(refusal) = self.refusal(hand, ticket)? {
+                return Ok(Claim::Refused(refusal));
+            }
+            // From here on a slot that this ticket may be stored into cannot be released.
+            if !self.take_ticket(hand, ticket) {
+                // Somebody scanning may have waited for this announcement.
+                self.withdraw(hand, ticket);
+            } else if let Some(claimed) = self.enter(hand, ticket) {
+                return Ok(Claim::Claimed(claimed));
             }
         }
         Err(Corrupt)
     }
 
-    /// `None`: somebody else got the ticket, or it is passed over.
-    #[inline(always)]
-    fn claim_once(&self, hand: &mut Hand<'_>) -> Result<Option<Claim>, Corrupt> {
-        let ticket = self.control.tail.load(TAIL_GUESS);
+    /// There is a place for each ticket below, if `head` is there.
+    fn room_behind(&self, head: u64) -> u64 {
+        head.saturating_add(self.shape.capacity).min(TICKET_MAX)
+    }
+
+    /// Why may `ticket` not be claimed?
+    pub(super) fn refusal(
+        &self,
+        hand: &mut Hand<'_>,
+        ticket: u64,
+    ) -> Result<Option<Refusal>, Corrupt> {
         if ticket >= TICKET_MAX {
             return Err(Corrupt);
         }
         if self.is_shut() {
-            return Ok(Some(Claim::Shut));
+            return Ok(Some(Refusal::Shut));
         }
-        if !self.has_room(hand, ticket) && !self.has_room_past_skips(ticket) {
-            return Ok(Some(Claim::Full));
+        if ticket < hand.limit {
+            return Ok(None);
         }
-        if !hand.reach.covers(ticket) {
-            return Ok(Some(Claim::Elsewhere { segment: self.segment_of(ticket) }));
+        // Possibly full by what we knew; really full?
+        let head = self.control.head.load(HEAD);
+        hand.room = self.room_behind(head);
+        hand.move_to(hand.reach);
+        let has_room = ticket.saturating_sub(head) < self.shape.capacity;
+        if !has_room && !self.has_room_past_skips(ticket) {
+            return Ok(Some(Refusal::Full));
         }
-        // From here on a slot that this ticket may be stored into cannot be released.
-        if self.take_ticket(hand, ticket) && self.may_enter(&hand.reach, ticket) {
-            return Ok(Some(Claim::Claimed(Claimed { ticket })));
-        }
-        // Not ours, or passed over; somebody scanning may have waited for either.
-        self.withdraw(hand, ticket);
-        Ok(None)
+        let elsewhere = Refusal::Elsewhere { segment: self.segment_of(ticket) };
+        Ok((!hand.reach.covers(ticket)).then_some(elsewhere))
     }
 
     /// Announces `ticket`, then claims it. False: somebody else did.
     #[inline(always)]
-    fn take_ticket(&self, hand: &mut Hand<'_>, ticket: u64) -> bool {
+    pub(super) fn take_ticket(&self, hand: &mut Hand<'_>, ticket: u64) -> bool {
         hand.line.announced.store(ticket + 1, ANNOUNCE);
         self.control.tail.compare_exchange(ticket, ticket + 1, CLAIM, LOST).is_ok()
     }
 
-    /// May the claimer of `ticket` write into its slot? Otherwise the ticket is passed over.
-    #[inline(always)]
-    fn may_enter(&self, reach: &Reach<'_>, ticket: u64) -> bool {
-        !self.attention().has(Attention::SKIPS) || self.finds_usable(reach, ticket)
+    /// May I, who claimed `ticket`, write into its slot? Otherwise it is passed over, and taken back.
+    fn enter(&self, hand: &mut Hand<'_>, ticket: u64) -> Option<Claimed> {
+        if !self.attention().has(Attention::SKIPS) || self.finds_usable(&hand.reach, ticket) {
+            return Some(Claimed { ticket });
+        }
+        self.withdraw(hand, ticket);
+        None
     }
 
     /// Stores the message of a claimed ticket.
     ///
     /// # Panics
     /// If it is longer than `inline_max`.
-    #[inline(always)]
+    #[cfg(loom)]
     pub fn fill(&self, hand: &Hand<'_>, claimed: &Claimed, bytes: &[u8]) {
         self.write(hand.reach.slot(claimed.ticket), bytes);
     }
@@ -260,14 +302,13 @@ impl<'m> Ring<'m> {
     }
 
     /// Makes the message visible, and finds out whether it was passed over meanwhile.
-    #[inline(always)]
     pub fn publish(&self, hand: &mut Hand<'_>, claimed: Claimed) -> Outcome {
-        self.publish_in(hand.reach.slot(claimed.ticket), hand, claimed.ticket)
+        hand.reach.slot(claimed.ticket).publish(claimed.ticket);
+        self.settle_put(hand, claimed.ticket)
     }
 
-    #[inline(always)]
-    fn publish_in(&self, slot: Slot<'_>, hand: &mut Hand<'_>, ticket: u64) -> Outcome {
-        slot.publish(ticket);
+    /// I have published `ticket`: was it passed over?
+    fn settle_put(&self, hand: &mut Hand<'_>, ticket: u64) -> Outcome {
         // Pairs with the heavy fences in pass::finish and Ring::look_for_end: seq before attention.
         fence::light(self.shape.fences);
         let attention = self.attention_fenced();
@@ -284,13 +325,17 @@ impl<'m> Ring<'m> {
 
     /// I have put `ticket`. If it is the last of those whose slots were asked for, asks for the next ones; not
     /// if others put in between, for those slots will be theirs.
-    #[inline(always)]
     fn ask_ahead(&self, hand: &mut Hand<'_>, ticket: u64) {
-        let next = ticket + 1;
-        if next & self.asks == 0 && hand.tail_own == ticket {
-            hand.reach.ask(next, self.asks + 1);
+        if self.asks_after(ticket) && hand.tail_own == ticket {
+            hand.reach.ask(ticket + 1, self.asks + 1);
         }
-        hand.tail_own = next;
+        hand.tail_own = ticket + 1;
+    }
+
+    /// Is that time to ask for slots?
+    #[inline(always)]
+    pub(super) fn asks_after(&self, ticket: u64) -> bool {
+        (ticket + 1) & self.asks == 0
     }
 
     /// What became of a published ticket, under attention.
@@ -334,26 +379,6 @@ impl<'m> Ring<'m> {
 
     fn sweep_interval(&self) -> u64 {
         if cfg!(loom) { 0 } else { self.shape.slots }
-    }
-
-    /// Is there a place for `ticket`, as far as `head` is known or can be learned?
-    #[inline(always)]
-    fn has_room(&self, hand: &mut Hand<'_>, ticket: u64) -> bool {
-        let capacity = self.shape.capacity;
-        // Possibly full by what we knew; refresh; really full?
-        ticket.saturating_sub(hand.head_seen) < capacity || {
-            hand.head_seen = self.control.head.load(HEAD);
-            ticket.saturating_sub(hand.head_seen) < capacity
-        }
-    }
-
-    /// How many places are there for tickets from `ticket` on, as far as `head` is known or, if that is
-    /// none, can be learned?
-    pub(super) fn places(&self, hand: &mut Hand<'_>, ticket: u64) -> u64 {
-        if !self.has_room(hand, ticket) {
-            return 0;
-        }
-        self.shape.capacity - ticket.saturating_sub(hand.head_seen)
     }
 
     /// Where a waiting producer looks: is there a place, or will there never be one?
@@ -445,37 +470,43 @@ impl<'m> Ring<'m> {
     }
 
     /// One producer: no claim, no mark, nobody to wait for.
-    #[inline(always)]
-    fn push_alone(
+    fn go_on_alone(
         &self,
         hand: &mut Hand<'_>,
+        stopped: Plain,
         write: impl Fn(u64, Slot<'_>),
     ) -> Result<Pushed, Corrupt> {
+        if stopped == Plain::Published {
+            return Ok(self.settle_alone(hand, hand.stopped_at));
+        }
+        if stopped == Plain::Done {
+            return Ok(Pushed::Done { attention: Attention::NOTHING });
+        }
         let ticket = hand.tail_own;
-        if ticket >= TICKET_MAX {
-            return Err(Corrupt);
-        }
-        if self.is_shut() {
-            return Ok(Pushed::Shut);
-        }
-        if !self.has_room(hand, ticket) {
-            return Ok(Pushed::Full);
-        }
-        if !hand.reach.covers(ticket) {
-            return Ok(Pushed::Elsewhere { segment: self.segment_of(ticket) });
+        if let Some(refusal) = self.refusal(hand, ticket)? {
+            return Ok(refusal.into());
         }
         let slot = hand.reach.slot(ticket);
         write(ticket, slot);
+        self.publish_alone(slot, ticket);
+        Ok(self.settle_alone(hand, ticket))
+    }
+
+    #[inline(always)]
+    pub(super) fn publish_alone(&self, slot: Slot<'_>, ticket: u64) {
         slot.publish(ticket);
         self.control.tail.store(ticket + 1, ADVANCE);
+    }
+
+    fn settle_alone(&self, hand: &mut Hand<'_>, ticket: u64) -> Pushed {
         // Pairs with the heavy fences in wait::park and Ring::look_for_end: seq before attention.
         fence::light(self.shape.fences);
         let attention = self.attention_fenced();
         self.ask_ahead(hand, ticket);
         if attention.has(Attention::SHUT) && step("too-late") && !self.counts(ticket) {
-            return Ok(Pushed::Shut);
+            return Pushed::Shut;
         }
-        Ok(Pushed::Done { attention })
+        Pushed::Done { attention }
     }
 
     /// Where a new lone producer starts: its predecessor may have died between publishing, one or a
@@ -500,6 +531,7 @@ impl<'m> Hand<'m> {
     /// From now on it sees these slots.
     pub fn move_to(&mut self, reach: Reach<'m>) {
         self.reach = reach;
+        self.limit = self.room.min(reach.end());
     }
 }
 
@@ -528,17 +560,14 @@ impl<'m> Ring<'m> {
     /// Claims the next ticket, and stops before looking at attention.
     pub fn claim_without_looking(&self, hand: &mut Hand<'_>) -> Claimed {
         let ticket = self.control.tail.load(TAIL_GUESS);
-        assert!(self.has_room(hand, ticket) && self.take_ticket(hand, ticket));
+        let refusal = self.refusal(hand, ticket);
+        assert!(matches!(refusal, Ok(None)) && self.take_ticket(hand, ticket));
         Claimed { ticket }
     }
 
     /// Goes on from there.
     pub fn look(&self, hand: &mut Hand<'_>, claimed: Claimed) -> Option<Claimed> {
-        if self.may_enter(&hand.reach, claimed.ticket) {
-            return Some(claimed);
-        }
-        self.withdraw(hand, claimed.ticket);
-        None
+        self.enter(hand, claimed.ticket)
     }
 }
 

@@ -18,7 +18,8 @@ pub struct Reach<'m> {
     words: &'m [Word],
     stride: usize,
     first: u64,
-    span: u64,
+    /// The first ticket that lies behind.
+    end: u64,
 }
 
 impl<'m> Reach<'m> {
@@ -35,41 +36,50 @@ impl<'m> Reach<'m> {
             && marks.len() == slots
             && shape.stride >= SLOT_HEAD
             && words.len() == slots.checked_mul(shape.stride)?;
-        fits.then_some(Self { marks, words, stride: shape.stride, first, span })
+        let end = first.saturating_add(span);
+        fits.then_some(Self { marks, words, stride: shape.stride, first, end })
     }
 
     /// No ticket at all: what a participant of a growing ring begins with.
     pub fn nothing() -> Self {
-        Self { marks: &[], words: &[], stride: SLOT_HEAD, first: 0, span: 0 }
+        Self { marks: &[], words: &[], stride: SLOT_HEAD, first: 0, end: 0 }
     }
 
     /// The first ticket, if there is any.
     pub fn first(&self) -> Option<u64> {
-        (self.span > 0).then_some(self.first)
+        (self.end > 0).then_some(self.first)
     }
 
-    /// Does `ticket` lie here? Nothing below may be asked for another.
+    /// Does `ticket` lie here?
     #[inline(always)]
     pub fn covers(&self, ticket: u64) -> bool {
-        ticket.wrapping_sub(self.first) < self.span
+        ticket >= self.first && self.is_before_end(ticket)
     }
 
-    /// So many tickets lie here from `ticket` on.
-    pub(super) fn left_from(&self, ticket: u64) -> u64 {
-        self.span.saturating_sub(ticket.wrapping_sub(self.first))
+    /// The same of a ticket that is not before the first, as `tail` and `head` never are that this reach was
+    /// found for; nothing below may be asked for any other. (In a damaged segment they may be: then it is
+    /// not the right slot.)
+    #[inline(always)]
+    pub(super) fn is_before_end(&self, ticket: u64) -> bool {
+        ticket < self.end
     }
 
-    /// A mask of no slots is all ones; that is why whoever calls must know of `covers`.
+    /// The first ticket that lies behind.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// A mask of no slots is all ones; that is why whoever calls must know that there are some.
     #[inline(always)]
     fn slot_of(&self, ticket: u64) -> usize {
-        debug_assert!(self.covers(ticket));
+        debug_assert!(!self.marks.is_empty());
         ticket as usize & (self.marks.len() - 1)
     }
 
     #[inline(always)]
     pub(super) fn mark(&self, ticket: u64) -> &'m Mark {
-        // SAFETY: masked to the number of marks, a power of two (Reach::of), for `covers` is false
-        // of every ticket where there are none.
+        // SAFETY: masked to the number of marks, a power of two (Reach::of), for where there are none every
+        // ticket is at or behind the end (Reach::nothing).
         unsafe { self.marks.get_unchecked(self.slot_of(ticket)) }
     }
 
@@ -82,15 +92,37 @@ impl<'m> Reach<'m> {
         unsafe { Slot::of(words) }
     }
 
-    /// Asks for the slots of so many tickets, of those that lie here: they will be written soon.
+    /// The slots of `ticket` and of those that follow, as far as they lie one after the other; none, if it does
+    /// not lie here.
+    #[inline(always)]
+    pub(super) fn slots_in_a_row(&self, ticket: u64) -> impl Iterator<Item = Slot<'m>> {
+        let first = if self.covers(ticket) { self.slot_of(ticket) } else { self.marks.len() };
+        let words = self.words.get(first * self.stride..).unwrap_or(&[]);
+        // SAFETY: a slot has at least SLOT_HEAD words (Reach::of).
+        words.chunks_exact(self.stride).map(|words| unsafe { Slot::of(words) })
+    }
+
+    /// How many those are.
+    pub(super) fn in_a_row(&self, ticket: u64) -> u64 {
+        if self.covers(ticket) { (self.marks.len() - self.slot_of(ticket)) as u64 } else { 0 }
+    }
+
+    /// Asks for the slots of so many tickets, of those that lie here in a row: they will be written soon.
     #[inline(never)]
     pub(super) fn ask(&self, from: u64, count: u64) {
-        let count = count.min(self.left_from(from));
-        // One of those that share a line; not if its first is another's.
-        let per_line = (payload::LINE as u64 / self.stride as u64).max(1);
-        let first = from.next_multiple_of(per_line);
-        let lines = (first..from + count).step_by(per_line as usize);
-        lines.for_each(|ticket| self.slot(ticket).ask());
+        let count = count.min(self.in_a_row(from)) as usize;
+        // Of slots that share a line, one; not if its first is another's.
+        let ahead = self.slot_of(from) * self.stride % payload::LINE;
+        let skipped = if ahead == 0 { 0 } else { payload::LINE - ahead };
+        let first = self.slot_of(from) * self.stride + skipped;
+        let end = (self.slot_of(from) + count) * self.stride;
+        let mut words = self.words.get(first..end).unwrap_or(&[]);
+        while !words.is_empty() {
+            let (slot, rest) = words.split_at(words.len().min(self.stride.max(payload::LINE)));
+            // SAFETY: a slot has at least SLOT_HEAD words (Reach::of).
+            unsafe { Slot::of(slot) }.ask();
+            words = rest;
+        }
     }
 
     pub(super) fn marked(&self, ticket: u64) -> Marked {

@@ -43,14 +43,16 @@ impl Ring<'_> {
         hand: &mut Hand<'_>,
         messages: &[M],
     ) -> Result<(usize, Pushed), Corrupt> {
-        let most = messages.len().min(self.run_max());
+        let most = messages.len().min(self.run_max);
         let tail = if self.shape.producers == Role::One {
             hand.tail_own
         } else {
             self.control.tail.load(TAIL_GUESS)
         };
-        let places = if tail < TICKET_MAX { self.places(hand, tail) } else { 0 };
-        let count = (most as u64).min(places).min(hand.reach.left_from(tail));
+        if tail >= hand.limit {
+            _ = self.refusal(hand, tail)?;
+        }
+        let count = hand.limit.saturating_sub(tail).min(hand.reach.in_a_row(tail)).min(most as u64);
         // What is not plain is left to who puts one at a time.
         if count < 2 || self.attention().has(Attention::SKIPS | Attention::SHUT) {
             let Some(message) = messages.first() else {
@@ -83,15 +85,6 @@ impl Ring<'_> {
         (first..).take(put).take_while(|&ticket| self.counts(ticket)).count()
     }
 
-    /// So many tickets may be claimed at once.
-    fn run_max(&self) -> usize {
-        if self.shape.growing || self.shape.producers == Role::One {
-            return RUN_MAX;
-        }
-        let spare = (self.shape.slots - self.shape.capacity) / self.lines.len().max(1) as u64;
-        (spare as usize).clamp(1, RUN_MAX)
-    }
-
     /// Stores and publishes what is claimed from `first` on, until one turns out to have been passed
     /// over. Says how many were kept.
     fn publish_run<M: AsRef<[u8]>>(
@@ -103,30 +96,42 @@ impl Ring<'_> {
         // Acquire: with skips, each slot would have to be looked at before it is written.
         let mut attention = self.attention();
         let end = first + messages.len() as u64;
-        let abandon_from =
-            |from: u64| (from..end).for_each(|ticket| self.abandon(&hand.reach, ticket));
         if attention.has(Attention::SKIPS) {
-            abandon_from(first);
+            (first..end).for_each(|ticket| self.abandon(&hand.reach, ticket));
             return (0, attention);
         }
-        for (ticket, message) in (first..).zip(messages) {
-            self.ask_for_run(&hand.reach, first, ticket, end);
-            self.store_and_publish(&hand.reach, ticket, message.as_ref());
-            // Pairs with the heavy fences in pass::finish and Ring::look_for_end: seq before attention.
-            fence::light(self.shape.fences);
-            attention = self.attention_fenced();
-            let kept = !attention.has(Attention::SKIPS) || self.was_kept(&hand.reach, ticket);
-            if !kept {
-                if self.shape.growing {
-                    self.advance(ticket);
-                }
-                if step("abandon") {
-                    abandon_from(ticket + 1);
+        let (mut slots, mut ticket) = (hand.reach.slots_in_a_row(first), first);
+        for block in self.blocks_of(messages) {
+            self.ask_for(&hand.reach, ticket, block.len());
+            for (message, slot) in block.iter().zip(&mut slots) {
+                self.write(slot, message.as_ref());
+                slot.publish(ticket);
+                // Pairs with the heavy fences in pass::finish and Ring::look_for_end: seq before attention.
+                fence::light(self.shape.fences);
+                attention = self.attention_fenced();
+                if attention.has(Attention::SKIPS) && !self.goes_on(&hand.reach, ticket, end) {
                     return ((ticket - first) as usize, attention);
                 }
+                ticket += 1;
             }
         }
         (messages.len(), attention)
+    }
+
+    /// May I, who has published `ticket` of a claim up to `end`, go on? If it was passed over, so is the rest.
+    #[cold]
+    fn goes_on(&self, reach: &Reach<'_>, ticket: u64, end: u64) -> bool {
+        if self.was_kept(reach, ticket) {
+            return true;
+        }
+        if self.shape.growing {
+            self.advance(ticket);
+        }
+        if !step("abandon") {
+            return true;
+        }
+        (ticket + 1..end).for_each(|ticket| self.abandon(reach, ticket));
+        false
     }
 
     fn publish_run_alone<M: AsRef<[u8]>>(
@@ -135,12 +140,16 @@ impl Ring<'_> {
         first: u64,
         messages: &[M],
     ) -> (usize, Pushed) {
-        let end = first + messages.len() as u64;
-        for (ticket, message) in (first..).zip(messages) {
-            self.ask_for_run(&hand.reach, first, ticket, end);
-            self.store_and_publish(&hand.reach, ticket, message.as_ref());
+        let (mut slots, mut ticket) = (hand.reach.slots_in_a_row(first), first);
+        for block in self.blocks_of(messages) {
+            self.ask_for(&hand.reach, ticket, block.len());
+            for (message, slot) in block.iter().zip(&mut slots) {
+                self.write(slot, message.as_ref());
+                slot.publish(ticket);
+                ticket += 1;
+            }
         }
-        hand.tail_own = end;
+        hand.tail_own = ticket;
         self.control.tail.store(hand.tail_own, ADVANCE);
         // Pairs with the heavy fences in wait::park and Ring::look_for_end: seq before attention.
         fence::light(self.shape.fences);
@@ -148,19 +157,15 @@ impl Ring<'_> {
         (self.counted(first, messages.len(), attention), Pushed::Done { attention })
     }
 
-    /// Asks for the slots of `first..end`, some at a time.
-    #[inline(always)]
-    fn ask_for_run(&self, reach: &Reach<'_>, first: u64, ticket: u64, end: u64) {
-        if self.asks < TICKET_MAX && (ticket - first) & self.asks == 0 {
-            reach.ask(ticket, end.min(ticket + self.asks + 1) - ticket);
-        }
+    /// As many at a time as slots are asked for.
+    fn blocks_of<'a, M>(&self, messages: &'a [M]) -> impl Iterator<Item = &'a [M]> {
+        messages.chunks(self.asks.saturating_add(1).min(RUN_MAX as u64) as usize)
     }
 
-    #[inline(always)]
-    fn store_and_publish(&self, reach: &Reach<'_>, ticket: u64, message: &[u8]) {
-        let slot = reach.slot(ticket);
-        self.write(slot, message);
-        slot.publish(ticket);
+    fn ask_for(&self, reach: &Reach<'_>, ticket: u64, count: usize) {
+        if self.asks < TICKET_MAX {
+            reach.ask(ticket, count as u64);
+        }
     }
 
     /// As `withdraw`, for all tickets of a claim.
@@ -175,12 +180,14 @@ impl Ring<'_> {
         }
     }
 
-    /// Takes what is published from the head on and lies in slots, at most as many as `lens`: message
-    /// n goes to `out[n * inline_max..]`, its length to `lens[n]`. `None`: there is none that could be taken
-    /// like that, or somebody else was faster; all else is left to [`Ring::pop`].
-    ///
-    /// # Panics
-    /// If `out` is too short for that.
+    /// Bytes from one message of [`Ring::pop_run`] to the next.
+    pub fn run_stride(&self) -> usize {
+        self.shape.inline_max.max(1)
+    }
+
+    /// Takes what is published from the head on and lies in slots, at most as many as `lens`, and as there is
+    /// room for: message n goes to `out[n * run_stride..]`, its length to `lens[n]`. `None`: there is none
+    /// that could be taken like that, or somebody else was faster; all else is left to [`Ring::pop`].
     pub fn pop_run(&self, grip: &Grip<'_>, out: &mut [u8], lens: &mut [usize]) -> Option<Run> {
         let head = self.control.head.load(HEAD);
         let (count, is_all) = self.copy_run(&grip.reach(), head, out, lens);
@@ -208,30 +215,30 @@ impl Ring<'_> {
         lens: &mut [usize],
     ) -> (usize, bool) {
         let inline_max = self.shape.inline_max;
-        assert!(out.len() >= lens.len().saturating_mul(inline_max), "too short a buffer");
-        let left = reach.left_from(head).min(lens.len() as u64) as usize;
-        for (count, copied) in lens[..left].iter_mut().enumerate() {
-            let ticket = head + count as u64;
-            let slot = reach.slot(ticket);
+        let mut places = out.chunks_exact_mut(self.run_stride());
+        let mut lens = lens.iter_mut();
+        let mut ticket = head;
+        for slot in reach.slots_in_a_row(head) {
+            let (Some(place), Some(copied)) = (places.next(), lens.next()) else { break };
             if slot.seq() != ticket + 1 {
-                return (count, true);
+                return ((ticket - head) as usize, true);
             }
             let len = slot.length() as usize;
             if len > inline_max {
-                return (count, false);
+                break;
             }
-            let at = count * inline_max;
-            // SAFETY: `count` of at most as many as `lens`, for which `out` has room (checked above).
-            let out = unsafe { out.get_unchecked_mut(at..at + len) };
-            // SAFETY: a slot's payload holds inline_max bytes (Ring::new), `out` is no longer.
-            unsafe { slot.read(out) };
+            // SAFETY: a place has at least inline_max bytes (run_stride), and this is no longer.
+            let place = unsafe { place.get_unchecked_mut(..len) };
+            // SAFETY: a slot's payload holds inline_max bytes (Ring::new), `place` is no longer.
+            unsafe { slot.read(place) };
             *copied = len;
+            ticket += 1;
         }
-        (left, false)
+        ((ticket - head) as usize, false)
     }
 
     fn advance_by(&self, head: u64, count: u64) -> bool {
-        if self.shape.consumers == Role::One && !self.shape.growing {
+        if self.takes_alone {
             self.control.head.store(head + count, TAKE);
             return true;
         }

@@ -89,7 +89,6 @@ impl<'m> Ring<'m> {
     /// and has at most `longest` bytes.
     ///
     /// Lock-free with many consumers; wait-free with one.
-    #[inline(always)]
     pub fn pop(&self, grip: &Grip<'_>, out: &mut [u8], longest: usize) -> Result<Taken, Corrupt> {
         let head = self.control.head.load(HEAD);
         match self.pop_at(grip, head, out, longest) {
@@ -100,7 +99,6 @@ impl<'m> Ring<'m> {
 
     /// The same, if the message is there. `None` says nothing more: whether the queue is empty costs a look
     /// at `tail`, and takes its line from the producers.
-    #[inline(always)]
     pub fn pop_ready(&self, grip: &Grip<'_>, out: &mut [u8], longest: usize) -> Option<Taken> {
         let head = self.control.head.load(HEAD);
         match self.pop_at(grip, head, out, longest) {
@@ -262,8 +260,7 @@ impl<'m> Ring<'m> {
     /// Moves `head` past ticket `head`: taken or passed over. False: somebody else did.
     #[inline(always)]
     pub(super) fn advance(&self, head: u64) -> bool {
-        // In a growing ring also producers move it.
-        if self.shape.consumers == Role::One && !self.shape.growing {
+        if self.takes_alone {
             self.control.head.store(head + 1, TAKE);
             return true;
         }

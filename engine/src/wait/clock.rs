@@ -3,43 +3,42 @@
 use core::time::Duration;
 
 /// A moment on the monotonic clock, in nanoseconds, or never.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deadline(Option<u64>);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(u64);
 
 impl Deadline {
     /// No deadline.
-    pub const NEVER: Self = Self(None);
+    pub const NEVER: Self = Self(u64::MAX);
 
     /// At once.
-    pub const NOW: Self = Self(Some(0));
+    pub const NOW: Self = Self(0);
 
     /// That long from now; never, if that is beyond the clock.
     pub fn after(timeout: Duration) -> Self {
         if timeout.is_zero() {
             return Self::NOW;
         }
-        let ns = u64::try_from(timeout.as_nanos()).ok();
-        Self(ns.and_then(|ns| now_ns().checked_add(ns)))
+        let ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+        Self(now_ns().saturating_add(ns))
     }
 
     /// Has it passed?
     pub(crate) fn is_over(self) -> bool {
-        self.0.is_some_and(|at| now_ns() >= at)
+        self != Self::NEVER && now_ns() >= self.0
     }
 
     /// The earlier of this and `ns` from now.
     pub(super) fn within(self, ns: u64) -> Self {
-        let soon = now_ns().saturating_add(ns);
-        Self(Some(self.0.map_or(soon, |at| at.min(soon))))
+        self.min(Self(now_ns().saturating_add(ns)))
     }
 
     /// For an absolute wait.
     #[cfg(not(loom))]
     pub(super) fn timespec(self) -> Option<rustix::time::Timespec> {
         const SECOND_NS: u64 = 1_000_000_000;
-        self.0.map(|at| rustix::time::Timespec {
-            tv_sec: i64::try_from(at / SECOND_NS).unwrap_or(i64::MAX),
-            tv_nsec: (at % SECOND_NS) as _,
+        (self != Self::NEVER).then(|| rustix::time::Timespec {
+            tv_sec: i64::try_from(self.0 / SECOND_NS).unwrap_or(i64::MAX),
+            tv_nsec: (self.0 % SECOND_NS) as _,
         })
     }
 }

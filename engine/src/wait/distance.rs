@@ -11,8 +11,9 @@
 
 use super::clock::cycles;
 use super::spin::rest;
+use crate::ring::payload::LINE;
 
-/// So many messages between consumer and producer are a distance.
+/// So many messages between consumer and producer are a distance; twice as many, if two share a line.
 const FAR_MAX: u64 = 64;
 /// The first of them that are waited for, then twice as many, and so on.
 const FIRST: u64 = 8;
@@ -37,9 +38,9 @@ const PLACES_MIN: u64 = 128;
 pub(crate) struct Distance {
     far: u64,
     pace: u64,
-    /// Takes from the last look to the next, and how many of them are left.
+    /// Takes from the last look to the next, and how many of them are left; below 0, it is time to look.
     period: u64,
-    left: u64,
+    left: i64,
     /// When that began, in cycles.
     since: u64,
     /// So often in a row, what was waited for did not come.
@@ -47,15 +48,17 @@ pub(crate) struct Distance {
 }
 
 impl Distance {
-    /// For a queue of so many places, with slots of so many cache lines.
-    pub(crate) fn of(capacity: u64, lines: u64) -> Self {
-        let far = FAR_MAX.min(LINES_MAX / lines.max(1));
+    /// For a queue of so many places, with slots of so many words.
+    pub(crate) fn of(capacity: u64, stride: usize) -> Self {
+        let lines = stride.div_ceil(LINE) as u64;
+        let far = if stride < LINE { 2 * FAR_MAX } else { FAR_MAX };
+        let far = far.min(LINES_MAX / lines).min(capacity / 2);
         let is_worth_it = capacity >= PLACES_MIN && far >= FIRST;
         Self {
             far: if is_worth_it { 1 << far.ilog2() } else { 0 },
             pace: PACE + PACE_OF_LINE * lines.min(PACE_LINES_MAX),
             period: EVERY,
-            left: EVERY,
+            left: EVERY as i64,
             since: cycles(),
             vain: 0,
         }
@@ -64,14 +67,18 @@ impl Distance {
     /// Before a take: is it time to look?
     #[inline(always)]
     pub(crate) fn is_due(&mut self) -> bool {
-        let left = self.left.checked_sub(1);
-        self.left = left.unwrap_or(0);
-        left.is_none()
+        self.left -= 1;
+        self.left < 0
     }
 
     /// That take was of so many more.
     pub(crate) fn took_more(&mut self, messages: usize) {
-        self.left = self.left.saturating_sub(messages as u64);
+        self.left = self.left.saturating_sub_unsigned(messages as u64);
+    }
+
+    /// Not this time.
+    pub(crate) fn put_off(&mut self) {
+        self.left = self.period as i64;
     }
 
     /// Looks, and in a stream waits until it is far enough. `is_there`: is the message so many places after
@@ -89,7 +96,7 @@ impl Distance {
             self.vain = if is_far { 0 } else { (self.vain + 1).min(DOUBLINGS_MAX) };
         }
         self.period = if is_far { self.far } else { EVERY << self.vain };
-        self.left = self.period;
+        self.put_off();
         self.since = now();
     }
 
@@ -124,7 +131,7 @@ mod tests {
 
     #[test]
     fn it_looks_once_in_a_while() {
-        let mut distance = Distance::of(1024, 1);
+        let mut distance = Distance::of(1024, LINE);
         assert_eq!(looks(&mut distance, EVERY), 0);
         assert_eq!(looks(&mut distance, 1), 1);
         distance.keep(|_| true);
@@ -137,7 +144,7 @@ mod tests {
 
     #[test]
     fn who_takes_from_a_stream_falls_back_until_it_is_far() {
-        let mut distance = Distance { since: 0, ..Distance::of(1024, 1) };
+        let mut distance = Distance { since: 0, ..Distance::of(1024, LINE) };
         // One more message is there at each look, and no time passes.
         let looks = Cell::new(0);
         distance.keep_by(|| 0, |by| looks.replace(looks.get() + 1) > by);
@@ -147,7 +154,7 @@ mod tests {
 
     #[test]
     fn it_waits_only_while_messages_follow_each_other_quickly() {
-        let mut distance = Distance { since: 0, ..Distance::of(1024, 1) };
+        let mut distance = Distance { since: 0, ..Distance::of(1024, LINE) };
         let now = Cell::new(0);
         let clock = || now.replace(now.get() + PACE);
         distance.keep_by(clock, |by| by < FIRST);
@@ -165,8 +172,8 @@ mod tests {
 
     #[test]
     fn where_there_are_few_places_or_large_ones_it_does_not_look() {
-        for (capacity, lines) in [(PLACES_MIN - 1, 1), (1024, LINES_MAX)] {
-            Distance::of(capacity, lines).keep(|_| panic!("there is no distance to keep"));
+        for (capacity, stride) in [(PLACES_MIN - 1, 1), (1024, LINES_MAX as usize * LINE)] {
+            Distance::of(capacity, stride).keep(|_| panic!("there is no distance to keep"));
         }
     }
 }

@@ -33,7 +33,9 @@ impl Consumer {
             return Ok(0);
         }
         self.ensure_own()?;
-        self.keep_distance();
+        if self.distance.is_due() {
+            self.keep_distance();
+        }
         self.look();
         let done = match self.pop_runs(most, &mut each, true) {
             Err(PopError::Empty) => {
@@ -80,12 +82,12 @@ impl Consumer {
         each: &mut impl FnMut(&[u8]),
     ) -> Result<(usize, bool), PopError> {
         self.ensure_own()?;
-        let inline_max = self.inline_max();
+        let stride = self.shared.ring().run_stride();
         let mut lens = [0; RUN_MAX];
         let lens = &mut lens[..most.min(RUN_MAX)];
         let mut scratch = std::mem::take(&mut self.scratch);
         // Zeroed once.
-        scratch.resize(scratch.len().max(inline_max * RUN_MAX), 0);
+        scratch.resize(scratch.len().max(stride * RUN_MAX), 0);
         let run = self.shared.ring().pop_run(&self.grip, &mut scratch, lens);
         let Some(Run { count, is_all, attention }) = run else {
             self.scratch = scratch;
@@ -95,9 +97,8 @@ impl Consumer {
         if attention.has(Attention::ROOM_WANTED | Attention::SKIPS) {
             attend(&self.shared, &mut self.upkeep.vigil, attention);
         }
-        for (at, &len) in lens[..count].iter().enumerate() {
-            each(&scratch[at * inline_max..][..len]);
-        }
+        let places = scratch.chunks_exact(stride);
+        places.zip(&lens[..count]).for_each(|(place, &len)| each(&place[..len]));
         self.scratch = scratch;
         Ok((count, is_all))
     }
