@@ -39,6 +39,9 @@ pub struct Consumer {
     shared: Arc<Shared>,
 }
 
+/// What is to be seen to after a take.
+const CALLS: u64 = Attention::ROOM_WANTED | Attention::SKIPS;
+
 /// What a consumer does for the others.
 #[derive(Debug)]
 struct Upkeep {
@@ -229,8 +232,9 @@ impl Consumer {
         let Self { shared, grip, spin, .. } = self;
         let (ring, longest) = (shared.ring(), buffer.len());
         match spin.look(PAUSE, || ring.pop_ready(grip, buffer, longest)) {
-            None => self.pop_until(buffer, deadline),
+            Some(Taken::Message { len, attention }) if !attention.has(CALLS) => Ok(len),
             Some(taken) => self.pop_from(taken, buffer, deadline),
+            None => self.pop_until(buffer, deadline),
         }
     }
 
@@ -397,7 +401,7 @@ fn take_from(
     for _ in 0..STALLS_MAX {
         match taken {
             Ok(Taken::Message { len, attention }) => {
-                if attention.has(Attention::ROOM_WANTED | Attention::SKIPS) {
+                if attention.has(CALLS) {
                     attend(shared, vigil, attention);
                 }
                 return Ok(Got::Copied(len));

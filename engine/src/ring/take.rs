@@ -99,6 +99,7 @@ impl<'m> Ring<'m> {
 
     /// The same, if the message is there. `None` says nothing more: whether the queue is empty costs a look
     /// at `tail`, and takes its line from the producers.
+    #[inline(always)]
     pub fn pop_ready(&self, grip: &Grip<'_>, out: &mut [u8], longest: usize) -> Option<Taken> {
         let head = self.control.head.load(HEAD);
         match self.pop_at(grip, head, out, longest) {
