@@ -141,6 +141,11 @@ impl Producer {
         message: &[u8],
         deadline: Deadline,
     ) -> Result<(), PushError> {
+        let ring = self.shared.ring();
+        let is_last = deadline == Deadline::NOW && stopped == Plain::Refused;
+        if is_last && ring.is_full() && !ring.is_shut() {
+            return Err(PushError::Full);
+        }
         let mut stopped = Some(stopped);
         let push = |ring: &Ring<'static>, hand: &mut Hand<'static>| match stopped.take() {
             Some(stopped) => ring.push_on(hand, stopped, message),
