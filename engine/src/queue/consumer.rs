@@ -204,12 +204,15 @@ impl Consumer {
         }
     }
 
-    /// In a forked child, or when it is time to let the producers get ahead.
+    /// When it is time to let the producers get ahead; or perhaps in a forked child.
     #[cold]
     #[inline(never)]
     fn pop_far(&mut self, buffer: &mut [u8], deadline: Deadline) -> Result<usize, PopError> {
+        let is_due = self.seat.is_surely_own() || self.distance.is_due();
         self.ensure_own()?;
-        self.keep_distance();
+        if is_due {
+            self.keep_distance();
+        }
         self.pop_soon(buffer, deadline)
     }
 

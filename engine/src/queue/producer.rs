@@ -159,7 +159,7 @@ impl Producer {
         }
     }
 
-    /// In a forked child, or what does not fit a slot.
+    /// What does not fit a slot; or perhaps in a forked child.
     #[cold]
     #[inline(never)]
     fn push_other(&mut self, message: &[u8], deadline: Deadline) -> Result<(), PushError> {

@@ -186,6 +186,7 @@ impl<'m> Ring<'m> {
             self.publish(hand, claimed)
         };
         let ticket = hand.stopped_at;
+        // What was not put is put again, as if it had been passed over.
         let mut outcome = match stopped {
             Plain::Done => return Ok(Pushed::Done { attention: Attention::NOTHING }),
             Plain::Refused => Outcome::PassedOver,
