@@ -234,7 +234,9 @@ impl Consumer {
     fn pop_soon(&mut self, buffer: &mut [u8], deadline: Deadline) -> Result<usize, PopError> {
         let Self { shared, grip, spin, .. } = self;
         let (ring, longest) = (shared.ring(), buffer.len());
-        match spin.look(PAUSE, || ring.pop_ready(grip, buffer, longest)) {
+        // At once first: what need not be waited for says nothing about waits.
+        let found = ring.pop_ready(grip, buffer, longest);
+        match found.or_else(|| spin.look(PAUSE, || ring.pop_ready(grip, buffer, longest))) {
             Some(Taken::Message { len, attention }) if !attention.has(CALLS) => Ok(len),
             Some(taken) => self.pop_from(taken, buffer, deadline),
             None => self.pop_until(buffer, deadline),

@@ -104,7 +104,11 @@ impl<'m> Reach<'m> {
 
     /// How many those are.
     pub(super) fn in_a_row(&self, ticket: u64) -> u64 {
-        if self.covers(ticket) { (self.marks.len() - self.slot_of(ticket)) as u64 } else { 0 }
+        if !self.covers(ticket) {
+            return 0;
+        }
+        // The end may come first only in a damaged segment.
+        ((self.marks.len() - self.slot_of(ticket)) as u64).min(self.end - ticket)
     }
 
     /// Asks for the slots of so many tickets, of those that lie here in a row: they will be written soon.

@@ -216,7 +216,8 @@ impl Ring<'_> {
     ) -> (usize, bool) {
         let inline_max = self.shape.inline_max;
         let mut places = out.chunks_exact_mut(self.run_stride());
-        let mut lens = lens.iter_mut();
+        let most = lens.len().min(reach.in_a_row(head) as usize);
+        let mut lens = lens[..most].iter_mut();
         let mut ticket = head;
         for slot in reach.slots_in_a_row(head) {
             let (Some(place), Some(copied)) = (places.next(), lens.next()) else { break };
