@@ -31,10 +31,9 @@ fn publishing_races_passing() {
 }
 
 /// A claimed ticket is published, passed over and taken at once, each by another: the request to pass
-/// it over must be settled by whoever takes it. At most 3 preemptions.
-#[test]
-fn publishing_races_passing_and_taking() {
-    explore("publish || pass || take", Some(3), || {
+/// it over must be settled by whoever takes it.
+fn published_passed_and_taken(name: &str, take: fn(&Rig) -> Option<u64>) {
+    explore(name, Some(3), move || {
         let rig = Arc::new(Rig::new(2, 4, 1));
         let claimed = rig.claim(&mut rig.hand(0));
         let stalled = rig.stalled();
@@ -44,7 +43,7 @@ fn publishing_races_passing_and_taking() {
         };
         let taker = {
             let rig = Arc::clone(&rig);
-            thread::spawn(move || rig.pop_passing(0).into_iter().collect::<Vec<_>>())
+            thread::spawn(move || take(&rig).into_iter().collect::<Vec<_>>())
         };
         let (ring, mut hand) = (rig.ring(), rig.hand(0));
         ring.fill(&hand, &claimed, &1_u64.to_ne_bytes());
@@ -55,6 +54,18 @@ fn publishing_races_passing_and_taking() {
         let got = taker.join().unwrap();
         assert_conserved(&[1], &[got, rig.drain()]);
     });
+}
+
+/// At most 3 preemptions.
+#[test]
+fn publishing_races_passing_and_taking() {
+    published_passed_and_taken("publish || pass || take", |rig| rig.pop_passing(0));
+}
+
+/// The same by a taker that stops at whatever is in the way. At most 3 preemptions.
+#[test]
+fn publishing_races_passing_and_taking_plainly() {
+    published_passed_and_taken("publish || pass || plain take", Rig::pop_plain);
 }
 
 /// Two consumers pass over one stalled ticket while its producer comes back. At most 2 preemptions.

@@ -1,38 +1,12 @@
-//! Takes in one straight line, which stop at whatever is in the way. (Every put begins as such a one: all
-//! models have them.)
+//! Takes in one straight line, which stop at whatever is in the way; `pass.rs` has one more. (Single puts into
+//! slots begin as such a line, in all models.)
 
 #![cfg(loom)]
 
 use loom::sync::Arc;
 use loom::thread;
-use shmq_engine::ring::{Outcome, Pushed, Role};
+use shmq_engine::ring::{Pushed, Role};
 use shmq_models::{Rig, assert_conserved, explore};
-
-/// A claimed ticket is published, passed over and taken at once, each by another. At most 3 preemptions.
-#[test]
-fn a_plain_take_beside_publishing_and_passing() {
-    explore("publish || pass || plain take", Some(3), || {
-        let rig = Arc::new(Rig::new(2, 4, 1));
-        let claimed = rig.claim(&mut rig.hand(0));
-        let stalled = rig.stalled();
-        let passer = {
-            let rig = Arc::clone(&rig);
-            thread::spawn(move || rig.pass(stalled))
-        };
-        let taker = {
-            let rig = Arc::clone(&rig);
-            thread::spawn(move || rig.pop_plain().into_iter().collect::<Vec<_>>())
-        };
-        let (ring, mut hand) = (rig.ring(), rig.hand(0));
-        ring.fill(&hand, &claimed, &1_u64.to_ne_bytes());
-        if ring.publish(&mut hand, claimed) == Outcome::PassedOver {
-            assert!(rig.push(&mut hand, 1));
-        }
-        passer.join().unwrap();
-        let got = taker.join().unwrap();
-        assert_conserved(&[1], &[got, rig.drain()]);
-    });
-}
 
 /// Two messages, of which one taker takes plainly and another as it comes, while a third comes into a slot
 /// that is used again. At most 3 preemptions.

@@ -39,9 +39,6 @@ pub struct Consumer {
     shared: Arc<Shared>,
 }
 
-/// What is to be seen to after a take.
-const CALLS: u64 = Attention::ROOM_WANTED | Attention::SKIPS;
-
 /// What a consumer does for the others.
 #[derive(Debug)]
 struct Upkeep {
@@ -237,7 +234,9 @@ impl Consumer {
         // At once first: what need not be waited for says nothing about waits.
         let found = ring.pop_ready(grip, buffer, longest);
         match found.or_else(|| spin.look(PAUSE, || ring.pop_ready(grip, buffer, longest))) {
-            Some(Taken::Message { len, attention }) if !attention.has(CALLS) => Ok(len),
+            Some(Taken::Message { len, attention }) if !attention.has(Attention::AFTER_TAKE) => {
+                Ok(len)
+            }
             Some(taken) => self.pop_from(taken, buffer, deadline),
             None => self.pop_until(buffer, deadline),
         }
@@ -406,7 +405,7 @@ fn take_from(
     for _ in 0..STALLS_MAX {
         match taken {
             Ok(Taken::Message { len, attention }) => {
-                if attention.has(CALLS) {
+                if attention.has(Attention::AFTER_TAKE) {
                     attend(shared, vigil, attention);
                 }
                 return Ok(Got::Copied(len));

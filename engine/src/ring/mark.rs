@@ -66,6 +66,11 @@ impl Attention {
     /// The queue has been shut down. Never cleared.
     pub(crate) const SHUT: u64 = 8;
 
+    /// What may be to be seen to after a put.
+    pub(crate) const AFTER_PUT: u64 = Self::SKIPS | Self::SHUT | Self::ITEMS_WANTED;
+    /// And after a take.
+    pub(crate) const AFTER_TAKE: u64 = Self::SKIPS | Self::ROOM_WANTED;
+
     /// Nothing to look at.
     pub(crate) const NOTHING: Self = Self(0);
 

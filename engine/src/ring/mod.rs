@@ -201,7 +201,8 @@ impl<'m> Ring<'m> {
     /// Tickets between the two that were not passed over. (A lone producer killed between publishing
     /// and moving `tail` leaves that one short.)
     fn between(&self, head: u64, tail: u64) -> u64 {
-        let used = tail.min(self.last()).saturating_sub(head);
+        let tail = tail.min(self.last());
+        let used = tail.saturating_sub(head);
         // In a growing ring `head` moves past whatever is passed over.
         let exact = self.shape.growing || self.is_quiet();
         let passed = if exact { 0 } else { self.passed_over(head, tail) };

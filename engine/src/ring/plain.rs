@@ -42,9 +42,6 @@ pub enum PlainTake {
     },
 }
 
-/// What a put must look into once it is published.
-const CALLS: u64 = Attention::SKIPS | Attention::SHUT | Attention::ITEMS_WANTED;
-
 impl Ring<'_> {
     /// Puts `bytes`, at most `inline_max` of them, if nothing is in the way.
     ///
@@ -72,7 +69,7 @@ impl Ring<'_> {
         slot.publish(ticket);
         // Pairs with the heavy fences in pass::finish, wait::park and Ring::look_for_end: seq before attention.
         fence::light(self.shape.fences);
-        if self.attention_fenced().has(CALLS) || self.asks_after(ticket) {
+        if self.attention_fenced().has(Attention::AFTER_PUT) || self.asks_after(ticket) {
             return hand.stop(Plain::Published, ticket);
         }
         hand.tail_own = ticket + 1;
@@ -96,7 +93,7 @@ impl Ring<'_> {
         self.publish_alone(slot, ticket);
         // Pairs with the heavy fences in wait::park and Ring::look_for_end: seq before attention.
         fence::light(self.shape.fences);
-        if self.attention_fenced().has(CALLS) || self.asks_after(ticket) {
+        if self.attention_fenced().has(Attention::AFTER_PUT) || self.asks_after(ticket) {
             return hand.stop(Plain::Published, ticket);
         }
         hand.tail_own = ticket + 1;
@@ -131,7 +128,7 @@ impl Ring<'_> {
         }
         // Pairs with the heavy fence in wait::park: head before attention.
         fence::light(self.shape.fences);
-        let calls = self.attention_fenced().has(Attention::SKIPS | Attention::ROOM_WANTED);
+        let calls = self.attention_fenced().has(Attention::AFTER_TAKE);
         PlainTake::Taken { len, calls }
     }
 }

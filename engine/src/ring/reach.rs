@@ -57,7 +57,7 @@ impl<'m> Reach<'m> {
     }
 
     /// The same of a ticket that is not before the first, as `tail` and `head` never are that this reach was
-    /// found for; nothing below may be asked for any other. (In a damaged segment they may be: then it is
+    /// found for; `mark` and `slot` may be asked for no other. (In a damaged segment they may be: then it is
     /// not the right slot.)
     #[inline(always)]
     pub(super) fn is_before_end(&self, ticket: u64) -> bool {

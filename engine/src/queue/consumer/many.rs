@@ -94,7 +94,7 @@ impl Consumer {
             each(&self.try_pop_ref()?.to_vec());
             return Ok((1, false));
         };
-        if attention.has(Attention::ROOM_WANTED | Attention::SKIPS) {
+        if attention.has(Attention::AFTER_TAKE) {
             attend(&self.shared, &mut self.upkeep.vigil, attention);
         }
         let places = scratch.chunks_exact(stride);
