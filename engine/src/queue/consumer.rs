@@ -13,6 +13,7 @@ use super::shared::Shared;
 use super::vigil::Vigil;
 use crate::arena::{Block, PAYLOADS, Unmapped};
 use crate::error::{AttachError, PopError};
+use crate::order::HEAD;
 use crate::registry::{Seat, Side};
 use crate::ring::{
     Attention, Corrupt, Grip, Look, PlainTake, Reference, Ring, Shape, Stalled, Taken, payload,
@@ -138,14 +139,26 @@ impl Consumer {
     /// [`PopError`]; the message, if there was one, is still in the queue.
     #[inline]
     pub fn try_pop(&mut self, buffer: &mut [u8]) -> Result<usize, PopError> {
-        if !self.seat.is_surely_own() {
-            return self.pop_now(buffer);
+        if !self.seat.is_surely_own() || self.distance.is_due() {
+            return self.pop_now_far(buffer);
         }
         match self.shared.ring().pop_plain(&self.grip, buffer) {
             PlainTake::Taken { len, calls: false } => Ok(len),
             PlainTake::Taken { len, .. } => self.popped(len),
             PlainTake::Stopped => self.pop_now(buffer),
         }
+    }
+
+    /// When it is time to ask for lines; or perhaps in a forked child.
+    #[cold]
+    #[inline(never)]
+    fn pop_now_far(&mut self, buffer: &mut [u8]) -> Result<usize, PopError> {
+        let is_due = self.seat.is_surely_own() || self.distance.is_due();
+        self.ensure_own()?;
+        if is_due {
+            self.keep_distance(1, false);
+        }
+        self.pop_now(buffer)
     }
 
     #[cold]
@@ -208,20 +221,22 @@ impl Consumer {
         let is_due = self.seat.is_surely_own() || self.distance.is_due();
         self.ensure_own()?;
         if is_due {
-            self.keep_distance();
+            self.keep_distance(1, true);
         }
         self.pop_soon(buffer, deadline)
     }
 
-    /// Before a get that waits: lets the producers get ahead, if that is worth it.
+    /// Before a get of so many messages: asks for the lines of those that are there; and if it may wait, lets
+    /// the producers get ahead first, where that is worth it.
     #[cold]
-    fn keep_distance(&mut self) {
+    fn keep_distance(&mut self, messages: usize, may_wait: bool) {
         let Self { shared, grip, distance, spin, .. } = self;
-        if spin.wait() == Wait::Adaptive {
-            distance.keep(|by| shared.ring().is_ahead(grip, by));
-        } else {
-            distance.put_off();
-        }
+        let ring = shared.ring();
+        let may_wait = may_wait && spin.wait() == Wait::Adaptive;
+        // ordering: HEAD, as for a take, which looks again
+        let head = || ring.head().load(HEAD);
+        let tickets = distance.keep(messages, may_wait, head, |ticket| ring.is_there(grip, ticket));
+        ring.ask(grip, tickets);
     }
 
     /// Looks at the slot alone for a while. To ask `tail`, as an attempt does before it says Empty, would
@@ -274,7 +289,7 @@ impl Consumer {
     ) -> Result<Got, PopError> {
         self.ensure_own()?;
         if self.distance.is_due() {
-            self.keep_distance();
+            self.keep_distance(1, true);
         }
         self.look();
         match self.take_one(buffer, longest) {

@@ -130,8 +130,6 @@ pub struct Ring<'m> {
     takes_alone: bool,
     /// So many tickets may be claimed at once.
     run_max: usize,
-    /// Slots that are asked for at once, a power of two, less 1; if none are, more than any ticket.
-    asks: u64,
 }
 
 /// A stopped producer keeps as many slots out of use as it has announced: each may have its part of the spare
@@ -143,9 +141,6 @@ fn run_max(shape: &Shape, lines: usize) -> usize {
     let spare = shape.slots.saturating_sub(shape.capacity) / lines.max(1) as u64;
     (spare as usize).clamp(1, RUN_MAX)
 }
-
-/// Words of the slots that are asked for at once, about.
-const ASKED: usize = 16 * payload::LINE;
 
 impl<'m> Ring<'m> {
     /// A ring over these parts, or `None` if the shape does not describe them.
@@ -164,13 +159,9 @@ impl<'m> Ring<'m> {
             Reach::of(marks, words, &shape, 0, u64::MAX)?
         };
         let fits = fits && (shape.growing || shape.capacity <= shape.slots);
-        // In a small ring they would be those that are being taken.
-        let asks = (ASKED / shape.stride).next_power_of_two() as u64;
-        let some = payload::has_spare(shape.stride) && asks <= shape.slots / 4;
-        let asks = if some { asks - 1 } else { u64::MAX };
         let takes_alone = shape.consumers == Role::One && !shape.growing;
         let run_max = run_max(&shape, lines.len());
-        fits.then_some(Self { control, lines, whole, shape, takes_alone, run_max, asks })
+        fits.then_some(Self { control, lines, whole, shape, takes_alone, run_max })
     }
 
     /// The geometry.

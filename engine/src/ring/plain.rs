@@ -22,7 +22,7 @@ pub enum Plain {
     Missed,
     /// It is claimed; attention must be looked at before its slot is written.
     Claimed,
-    /// It is published, no more: somebody may want to know, or it is time to ask for slots.
+    /// It is published, no more: somebody may want to know.
     Published,
     /// All is done but for resting slots, of which one may have waited for this.
     Withdrawn,
@@ -69,10 +69,9 @@ impl Ring<'_> {
         slot.publish(ticket);
         // Pairs with the heavy fences in pass::finish, wait::park and Ring::look_for_end: seq before attention.
         fence::light(self.shape.fences);
-        if self.attention_fenced().has(Attention::AFTER_PUT) || self.asks_after(ticket) {
+        if self.attention_fenced().has(Attention::AFTER_PUT) {
             return hand.stop(Plain::Published, ticket);
         }
-        hand.tail_own = ticket + 1;
         hand.line.announced.store(0, ANNOUNCE);
         // Pairs with the heavy fence in pass::release: announcement before attention.
         fence::light(self.shape.fences);
@@ -93,7 +92,7 @@ impl Ring<'_> {
         self.publish_alone(slot, ticket);
         // Pairs with the heavy fences in wait::park and Ring::look_for_end: seq before attention.
         fence::light(self.shape.fences);
-        if self.attention_fenced().has(Attention::AFTER_PUT) || self.asks_after(ticket) {
+        if self.attention_fenced().has(Attention::AFTER_PUT) {
             return hand.stop(Plain::Published, ticket);
         }
         hand.tail_own = ticket + 1;

@@ -20,7 +20,7 @@ pub struct Hand<'m> {
     room: u64,
     /// Those of them that also lie in reach.
     pub(super) limit: u64,
-    /// One producer: the next ticket. Many: the one after my last put.
+    /// One producer: the next ticket.
     pub(super) tail_own: u64,
     /// The ticket of a plain put that stopped.
     pub(super) stopped_at: u64,
@@ -318,25 +318,8 @@ impl<'m> Ring<'m> {
         } else {
             Outcome::Kept { attention }
         };
-        // While it is announced: that keeps its segment from being given back.
-        self.ask_ahead(hand, ticket);
         self.withdraw(hand, ticket);
         outcome
-    }
-
-    /// I have put `ticket`. If it is the last of those whose slots were asked for, asks for the next ones; not
-    /// if others put in between, for those slots will be theirs.
-    fn ask_ahead(&self, hand: &mut Hand<'_>, ticket: u64) {
-        if self.asks_after(ticket) && hand.tail_own == ticket {
-            hand.reach.ask(ticket + 1, self.asks + 1);
-        }
-        hand.tail_own = ticket + 1;
-    }
-
-    /// Is that time to ask for slots?
-    #[inline(always)]
-    pub(super) fn asks_after(&self, ticket: u64) -> bool {
-        (ticket + 1) & self.asks == 0
     }
 
     /// What became of a published ticket, under attention.
@@ -503,7 +486,7 @@ impl<'m> Ring<'m> {
         // Pairs with the heavy fences in wait::park and Ring::look_for_end: seq before attention.
         fence::light(self.shape.fences);
         let attention = self.attention_fenced();
-        self.ask_ahead(hand, ticket);
+        hand.tail_own = ticket + 1;
         if attention.has(Attention::SHUT) && step("too-late") && !self.counts(ticket) {
             return Pushed::Shut;
         }

@@ -111,9 +111,12 @@ impl<'m> Reach<'m> {
         ((self.marks.len() - self.slot_of(ticket)) as u64).min(self.end - ticket)
     }
 
-    /// Asks for the slots of so many tickets, of those that lie here in a row: they will be written soon.
+    /// Asks for the slots of so many tickets, of those that lie here in a row, if they have words for it.
     #[inline(never)]
     pub(super) fn ask(&self, from: u64, count: u64) {
+        if !payload::has_spare(self.stride) {
+            return;
+        }
         let count = count.min(self.in_a_row(from)) as usize;
         // Of slots that share a line, one; not if its first is another's.
         let ahead = self.slot_of(from) * self.stride % payload::LINE;

@@ -14,7 +14,7 @@
 use super::mark::Attention;
 use super::put::{Hand, Pushed};
 use super::reach::{Grip, Reach};
-use super::{Corrupt, Ring, Role, TICKET_MAX};
+use super::{Corrupt, Ring, Role};
 use crate::order::{ADVANCE, ANNOUNCE, CLAIM, HEAD, LOST, TAIL_GUESS, TAKE};
 use crate::sync::{fence, step};
 
@@ -71,7 +71,6 @@ impl Ring<'_> {
         let claimed = self.control.tail.compare_exchange(tail, tail + count, CLAIM, LOST).is_ok();
         let (put, attention) =
             if claimed { self.publish_run(hand, tail, messages) } else { (0, self.attention()) };
-        hand.tail_own = tail + count;
         self.withdraw_run(hand, tail, count);
         let put = self.counted(tail, put, attention);
         Ok((put, Pushed::Done { attention }))
@@ -100,19 +99,16 @@ impl Ring<'_> {
             (first..end).for_each(|ticket| self.abandon(&hand.reach, ticket));
             return (0, attention);
         }
-        let (mut slots, mut ticket) = (hand.reach.slots_in_a_row(first), first);
-        for block in self.blocks_of(messages) {
-            self.ask_for(&hand.reach, ticket, block.len());
-            for (message, slot) in block.iter().zip(&mut slots) {
-                self.write(slot, message.as_ref());
-                slot.publish(ticket);
-                // Pairs with the heavy fences in pass::finish and Ring::look_for_end: seq before attention.
-                fence::light(self.shape.fences);
-                attention = self.attention_fenced();
-                if attention.has(Attention::SKIPS) && !self.goes_on(&hand.reach, ticket, end) {
-                    return ((ticket - first) as usize, attention);
-                }
-                ticket += 1;
+        for ((ticket, message), slot) in
+            (first..).zip(messages).zip(hand.reach.slots_in_a_row(first))
+        {
+            self.write(slot, message.as_ref());
+            slot.publish(ticket);
+            // Pairs with the heavy fences in pass::finish and Ring::look_for_end: seq before attention.
+            fence::light(self.shape.fences);
+            attention = self.attention_fenced();
+            if attention.has(Attention::SKIPS) && !self.goes_on(&hand.reach, ticket, end) {
+                return ((ticket - first) as usize, attention);
             }
         }
         (messages.len(), attention)
@@ -140,32 +136,18 @@ impl Ring<'_> {
         first: u64,
         messages: &[M],
     ) -> (usize, Pushed) {
-        let (mut slots, mut ticket) = (hand.reach.slots_in_a_row(first), first);
-        for block in self.blocks_of(messages) {
-            self.ask_for(&hand.reach, ticket, block.len());
-            for (message, slot) in block.iter().zip(&mut slots) {
-                self.write(slot, message.as_ref());
-                slot.publish(ticket);
-                ticket += 1;
-            }
+        for ((ticket, message), slot) in
+            (first..).zip(messages).zip(hand.reach.slots_in_a_row(first))
+        {
+            self.write(slot, message.as_ref());
+            slot.publish(ticket);
         }
-        hand.tail_own = ticket;
+        hand.tail_own = first + messages.len() as u64;
         self.control.tail.store(hand.tail_own, ADVANCE);
         // Pairs with the heavy fences in wait::park and Ring::look_for_end: seq before attention.
         fence::light(self.shape.fences);
         let attention = self.attention_fenced();
         (self.counted(first, messages.len(), attention), Pushed::Done { attention })
-    }
-
-    /// As many at a time as slots are asked for.
-    fn blocks_of<'a, M>(&self, messages: &'a [M]) -> impl Iterator<Item = &'a [M]> {
-        messages.chunks(self.asks.saturating_add(1).min(RUN_MAX as u64) as usize)
-    }
-
-    fn ask_for(&self, reach: &Reach<'_>, ticket: u64, count: usize) {
-        if self.asks < TICKET_MAX {
-            reach.ask(ticket, count as u64);
-        }
     }
 
     /// As `withdraw`, for all tickets of a claim.

@@ -111,8 +111,8 @@ impl<'m> Slot<'m> {
     /// Takes its lines from whoever has them, while others are on their way: a store that nobody reads into
     /// each. It changes nothing, so anybody may, whoever's the slot is.
     ///
-    /// Not a prefetch for writing: of a line that is here to be read already, as those that a consumer has
-    /// read since, that does nothing on some CPUs (docs/PERFORMANCE.md).
+    /// Not a prefetch for writing: of a line that is here to be read already, which the CPU may have read ahead,
+    /// that does nothing on some (docs/PERFORMANCE.md).
     #[inline(always)]
     pub(super) fn ask(self) {
         #[cfg(not(loom))]

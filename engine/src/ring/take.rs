@@ -1,5 +1,7 @@
 //! Take: copy first, then claim the copy.
 
+use core::ops::Range;
+
 use super::mark::{Attention, Marked, State};
 use super::pass::Stalled;
 use super::reach::Grip;
@@ -170,12 +172,17 @@ impl<'m> Ring<'m> {
         }
     }
 
-    /// Is the message published that comes so many places after the head? In a growing ring also if its
-    /// segment is another.
-    pub fn is_ahead(&self, grip: &Grip<'_>, by: u64) -> bool {
-        let ticket = self.control.head.load(HEAD).wrapping_add(by);
+    /// Has the message of `ticket` been published, which is not before the head? In a growing ring also if its
+    /// segment is another than the head's.
+    pub fn is_there(&self, grip: &Grip<'_>, ticket: u64) -> bool {
         let reach = grip.reach();
         !reach.covers(ticket) || reach.slot(ticket).is_published(ticket)
+    }
+
+    /// Asks for the lines of messages that have been published and will be taken soon. That makes the consumer
+    /// their only owner, so that a producer need not send for its copy when it writes them again.
+    pub fn ask(&self, grip: &Grip<'_>, tickets: Range<u64>) {
+        grip.reach().ask(tickets.start, tickets.end.saturating_sub(tickets.start));
     }
 
     /// Is there nothing in the segment of `head`, which no grip can reach, for nobody has claimed a

@@ -1,13 +1,19 @@
-//! Keeping a distance from whoever puts.
+//! Keeping a distance from whoever puts, and asking for the lines in between.
 //!
 //! Who takes each message at the moment it is published meets its producer at every cache line: it takes
 //! the line while the next words are written to it, and, as CPUs read ahead, the next lines too, which the
-//! producer has just asked for. Both then wait for lines, one at a time. Some dozens of slots behind, neither
+//! producer is about to write. Both then wait for lines, one at a time. Some dozens of slots behind, neither
 //! sees the other, and each has many lines on their way at once. So who takes from a stream waits until so
 //! many messages are there, takes them all, and waits again.
 //!
+//! What is known to be there is asked for, some lines at once, as if the consumer were to write it. Merely read,
+//! a line would stay with its producer, too, who a lap later must have the consumer's copy thrown away before it
+//! can write; and that takes several times as long as to get the line from a consumer who alone has it.
+//!
 //! It costs a message of a stream some microseconds, of long ones some tens of them, and only as long as others
 //! follow it quickly: the wait is over when they do not, and comes seldomer then.
+
+use std::ops::Range;
 
 use super::clock::cycles;
 use super::spin::rest;
@@ -21,6 +27,8 @@ const FIRST: u64 = 8;
 const EVERY: u64 = 32;
 /// A distance is at most so many cache lines.
 const LINES_MAX: u64 = 8192;
+/// So many are asked for at a time.
+const ASKED: usize = 16;
 /// Messages that follow each other more slowly are no stream: cycles for each, and for each of its lines.
 const PACE: u64 = 250;
 const PACE_OF_LINE: u64 = 50;
@@ -37,11 +45,16 @@ const PLACES_MIN: u64 = 128;
 #[derive(Debug)]
 pub(crate) struct Distance {
     far: u64,
+    /// Messages that are asked for at a time.
+    block: u64,
     pace: u64,
-    /// Takes from the last look to the next, and how many of them are left; below 0, it is time to look.
+    /// What comes before this ticket had been published when we last looked.
+    known: u64,
+    /// Takes from the last look to the next, if it was not far.
     period: u64,
+    /// Takes until there is something to do; below 0, it is time.
     left: i64,
-    /// When that began, in cycles.
+    /// When we last looked, in cycles.
     since: u64,
     /// So often in a row, what was waited for did not come.
     vain: u32,
@@ -56,7 +69,9 @@ impl Distance {
         let is_worth_it = capacity >= PLACES_MIN && far >= FIRST;
         Self {
             far: if is_worth_it { 1 << far.ilog2() } else { 0 },
+            block: (ASKED * LINE / stride).max(1) as u64,
             pace: PACE + PACE_OF_LINE * lines.min(PACE_LINES_MAX),
+            known: 0,
             period: EVERY,
             left: EVERY as i64,
             since: cycles(),
@@ -64,7 +79,7 @@ impl Distance {
         }
     }
 
-    /// Before a take: is it time to look?
+    /// Before a take: is it time to look, or to ask?
     #[inline(always)]
     pub(crate) fn is_due(&mut self) -> bool {
         self.left -= 1;
@@ -76,27 +91,47 @@ impl Distance {
         self.left = self.left.saturating_sub_unsigned(messages as u64);
     }
 
-    /// Not this time.
-    pub(crate) fn put_off(&mut self) {
-        self.left = self.period as i64;
-    }
-
-    /// Looks, and in a stream waits until it is far enough. `is_there`: is the message so many places after
-    /// the next one published?
+    /// The tickets that are to be asked for, so many at least if they are there: from the head on, which is at
+    /// `head`. Looks first, if need be, and in a stream waits until it is far enough, if it `may_wait`.
+    /// `is_there`: has the message of that ticket been published?
     #[cold]
-    pub(crate) fn keep(&mut self, is_there: impl Fn(u64) -> bool) {
-        self.keep_by(cycles, is_there);
+    pub(crate) fn keep(
+        &mut self,
+        least: usize,
+        may_wait: bool,
+        head: impl Fn() -> u64,
+        is_there: impl Fn(u64) -> bool,
+    ) -> Range<u64> {
+        let mut first = head();
+        if first >= self.known {
+            self.look(cycles, first, may_wait, is_there);
+            // While we waited, others may have taken some.
+            first = head();
+        }
+        let count = self.block.max(least as u64).min(self.known.saturating_sub(first));
+        if count > 0 {
+            // One of them is about to be taken.
+            self.left = count as i64 - 1;
+        }
+        first..first + count
     }
 
-    fn keep_by(&mut self, now: impl Fn() -> u64, is_there: impl Fn(u64) -> bool) {
-        let streams = now().wrapping_sub(self.since) < self.period * self.pace;
-        let mut is_far = self.far > 0 && is_there(self.far - 1);
+    fn look(
+        &mut self,
+        now: impl Fn() -> u64,
+        first: u64,
+        may_wait: bool,
+        is_there: impl Fn(u64) -> bool,
+    ) {
+        let streams = may_wait && now().wrapping_sub(self.since) < self.period * self.pace;
+        let mut is_far = self.far > 0 && is_there(first.saturating_add(self.far - 1));
         if self.far > 0 && !is_far && streams {
-            is_far = self.fall_back(&now, is_there);
+            is_far = self.fall_back(&now, |by| is_there(first.saturating_add(by)));
             self.vain = if is_far { 0 } else { (self.vain + 1).min(DOUBLINGS_MAX) };
         }
+        self.known = if is_far { first.saturating_add(self.far) } else { 0 };
         self.period = if is_far { self.far } else { EVERY << self.vain };
-        self.put_off();
+        self.left = self.period as i64;
         self.since = now();
     }
 
@@ -124,56 +159,103 @@ mod tests {
 
     use super::*;
 
-    /// How often it is asked how far it is in so many takes, of one at a time.
-    fn looks(distance: &mut Distance, takes: u64) -> usize {
-        (0..takes).filter(|_| distance.is_due()).count()
+    /// A distance that looked last when time began.
+    fn distance() -> Distance {
+        Distance { since: 0, ..Distance::of(1024, LINE) }
+    }
+
+    /// How many takes it lets pass until there is something to do.
+    fn takes(distance: &mut Distance) -> usize {
+        (0..).find(|_| distance.is_due()).unwrap()
     }
 
     #[test]
-    fn it_looks_once_in_a_while() {
-        let mut distance = Distance::of(1024, LINE);
-        assert_eq!(looks(&mut distance, EVERY), 0);
-        assert_eq!(looks(&mut distance, 1), 1);
-        distance.keep(|_| true);
-        assert_eq!(looks(&mut distance, FAR_MAX), 0);
-        distance.keep(|_| true);
-        assert!(!distance.is_due());
+    fn it_looks_once_in_a_while_and_asks_for_what_is_there_block_by_block() {
+        let mut distance = distance();
+        assert_eq!(takes(&mut distance), EVERY as usize);
+        let (head, block) = (Cell::new(100), ASKED as u64);
+        let asked = |distance: &mut Distance, is_there| {
+            let tickets = distance.keep(0, false, || head.get(), |_| is_there);
+            head.set(head.get() + block);
+            tickets
+        };
+        for from in (100..100 + FAR_MAX).step_by(ASKED) {
+            // It looks at the first of them only.
+            assert_eq!(asked(&mut distance, from == 100), from..from + block);
+            // That take, and those.
+            assert_eq!(takes(&mut distance), ASKED - 1);
+        }
+        assert!(asked(&mut distance, false).is_empty());
+        assert_eq!(takes(&mut distance), EVERY as usize);
+    }
+
+    #[test]
+    fn it_asks_for_no_more_than_is_there_nor_for_what_others_have_taken() {
+        let mut distance = distance();
+        assert_eq!(distance.keep(1000, false, || 0, |_| true), 0..FAR_MAX);
         distance.took_more(FAR_MAX as usize);
         assert!(distance.is_due());
+        assert_eq!(distance.keep(20, false, || FAR_MAX - 30, |_| false), 34..54);
+        assert_eq!(distance.keep(20, false, || FAR_MAX - 10, |_| false), 54..64);
+        // Others take the last while it looks.
+        let head = Cell::new(FAR_MAX);
+        let taken = distance.keep(20, false, || head.replace(3 * FAR_MAX), |_| true);
+        assert!(taken.is_empty());
+    }
+
+    #[test]
+    fn a_head_that_nobody_writes_is_no_harm() {
+        let mut distance = distance();
+        assert_eq!(distance.keep(1, true, || u64::MAX, |_| true), u64::MAX..u64::MAX);
     }
 
     #[test]
     fn who_takes_from_a_stream_falls_back_until_it_is_far() {
-        let mut distance = Distance { since: 0, ..Distance::of(1024, LINE) };
+        let mut distance = distance();
         // One more message is there at each look, and no time passes.
         let looks = Cell::new(0);
-        distance.keep_by(|| 0, |by| looks.replace(looks.get() + 1) > by);
-        assert_eq!(distance.period, FAR_MAX);
+        distance.look(|| 0, 7, true, |ticket| looks.replace(looks.get() + 1) > ticket - 7);
+        assert_eq!((distance.period, distance.known), (FAR_MAX, 7 + FAR_MAX));
         assert!(looks.get() > FAR_MAX);
     }
 
     #[test]
     fn it_waits_only_while_messages_follow_each_other_quickly() {
-        let mut distance = Distance { since: 0, ..Distance::of(1024, LINE) };
+        let mut distance = distance();
         let now = Cell::new(0);
         let clock = || now.replace(now.get() + PACE);
-        distance.keep_by(clock, |by| by < FIRST);
+        distance.look(clock, 0, true, |ticket| ticket < FIRST);
         assert!(now.get() < 3 * FIRST * distance.pace, "it gives up in {} cycles", now.get());
-        assert_eq!(distance.period, 2 * EVERY, "and waits seldomer");
+        assert_eq!((distance.period, distance.known), (2 * EVERY, 0), "and waits seldomer");
         // So many takes have taken longer than those of a stream.
         let looks = Cell::new(0);
         let later = distance.since + distance.period * distance.pace;
-        distance.keep_by(|| later, |_| looks.replace(looks.get() + 1) > 0);
+        distance.look(|| later, 0, true, |_| looks.replace(looks.get() + 1) > 0);
         assert_eq!((distance.period, looks.get()), (2 * EVERY, 1));
         distance.since = later;
-        distance.keep_by(|| later, |by| by == FIRST - 1 || looks.replace(looks.get() + 1) > 2);
+        distance.look(
+            || later,
+            0,
+            true,
+            |ticket| ticket == FIRST - 1 || looks.replace(looks.get() + 1) > 2,
+        );
         assert_eq!((distance.period, distance.vain), (FAR_MAX, 0));
+    }
+
+    #[test]
+    fn who_may_not_wait_looks_once() {
+        let mut distance = distance();
+        let looks = Cell::new(0);
+        distance.look(|| 0, 0, false, |_| looks.replace(looks.get() + 1) > 0);
+        assert_eq!((looks.get(), distance.vain), (1, 0));
     }
 
     #[test]
     fn where_there_are_few_places_or_large_ones_it_does_not_look() {
         for (capacity, stride) in [(PLACES_MIN - 1, 1), (1024, LINES_MAX as usize * LINE)] {
-            Distance::of(capacity, stride).keep(|_| panic!("there is no distance to keep"));
+            let mut distance = Distance::of(capacity, stride);
+            let tickets = distance.keep(8, true, || 0, |_| panic!("there is no distance to keep"));
+            assert!(tickets.is_empty());
         }
     }
 }

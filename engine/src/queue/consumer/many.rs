@@ -16,7 +16,13 @@ impl Consumer {
         most: usize,
         each: impl FnMut(&[u8]),
     ) -> Result<usize, PopError> {
-        self.pop_runs(most, each, false)
+        self.ensure_own()?;
+        if self.distance.is_due() {
+            self.keep_distance(most, false);
+        }
+        let done = self.pop_runs(most, each, false)?;
+        self.distance.took_more(done.saturating_sub(1));
+        Ok(done)
     }
 
     /// Gets messages, at most `most`, waiting for the first as long as it takes, and gives each to `each`, in
@@ -34,7 +40,7 @@ impl Consumer {
         }
         self.ensure_own()?;
         if self.distance.is_due() {
-            self.keep_distance();
+            self.keep_distance(most, true);
         }
         self.look();
         let done = match self.pop_runs(most, &mut each, true) {
