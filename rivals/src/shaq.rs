@@ -12,7 +12,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use shaq::{mpmc, spsc};
 use shmq_harness::{
     BatchReceiver, BatchSender, Channel, During, End, GetMany, Group, Link, PutMany, Receiver, Row,
-    Sender, Transport, batches_unavailable, capacity, run_process,
+    Sender, Transport, Unit, batches_unavailable, capacity, run_process,
 };
 
 use crate::fixed::{by_size, unavailable, value};
@@ -125,7 +125,7 @@ impl<const N: usize> Receiver for ManyGetter<N> {
 struct Batch<const N: usize>;
 
 impl<const N: usize> Link for Batch<N> {
-    type Sender = BatchSender<ManyPutter<N>>;
+    type Sender = BatchSender<ManyPutter<N>, [u8; N]>;
     type Receiver = BatchReceiver<ManyGetter<N>>;
 
     fn sender(end: End, row: &Row) -> io::Result<Self::Sender> {
@@ -139,14 +139,14 @@ impl<const N: usize> Link for Batch<N> {
 
 impl<const N: usize> PutMany for ManyPutter<N> {
     #[inline]
-    fn put_many(&mut self, messages: &[&[u8]]) -> io::Result<usize> {
+    fn put_many<M: Unit>(&mut self, messages: &[M]) -> io::Result<usize> {
         let Some(count) = NonZeroUsize::new(messages.len()) else { return Ok(0) };
         // SAFETY: all are written before it is dropped
         let mut slots = until(|| unsafe { self.0.try_reserve_write_batch(count) });
         for (at, message) in messages.iter().enumerate() {
             // SAFETY: there is a slot for each message
             let slot = unsafe { slots.as_mut(at) };
-            slot.write(*value::<N>(message).expect("all messages have the same length"));
+            slot.write(*value::<N>(message.as_ref()).expect("all messages have the same length"));
         }
         Ok(messages.len())
     }

@@ -157,7 +157,7 @@ impl Request {
             return (SEGMENT_BYTES / slot_bytes).next_power_of_two().max(64);
         }
         // A stalled producer may keep a slot out of use: one spare for each there can be.
-        let spare = if self.producers == Role::One { 0 } else { self.lines };
+        let spare = if self.producers == Role::One { 128 } else { self.lines };
         (self.capacity + spare).next_power_of_two()
     }
 }

@@ -30,8 +30,8 @@ const LINES_MAX: u64 = 8192;
 /// So many are asked for at a time.
 const ASKED: usize = 16;
 /// Messages that follow each other more slowly are no stream: cycles for each, and for each of its lines.
-const PACE: u64 = 250;
-const PACE_OF_LINE: u64 = 50;
+const PACE: u64 = 400;
+const PACE_OF_LINE: u64 = 250;
 /// Of no more of its lines.
 const PACE_LINES_MAX: u64 = 16;
 /// How often the interval is doubled when messages were waited for that did not come.

@@ -1,22 +1,36 @@
 //! Several messages at a time: put together once there are so many, and got as many as there are.
+//!
+//! A program that puts values knows at compile time how long they are, so the usual lengths are known here.
 
 use std::array;
+use std::fmt;
 use std::io;
+use std::marker::PhantomData;
 
 use shmq_engine::{Consumer, Producer, Queue};
 
 use super::shmq::{other, ours, queue};
 use super::{End, Link, Receiver, Sender, Transport};
 use crate::plan::{Mode, Row};
-use crate::worker::run_process;
+use crate::worker::{Done, Spec, run_process};
 
 /// So many messages are collected before they are put, and got at once.
 const BATCH: usize = 32;
 
 pub(super) const TRANSPORT: Transport = Transport {
     unavailable,
-    ..ours("shmq-batch", "this project's queue, 32 messages at a time", run_process::<BatchLink>)
+    ..ours("shmq-batch", "this project's queue, 32 messages at a time", work)
 };
+
+fn work(spec: &Spec) -> Done {
+    match spec.row().size {
+        8 => run_process::<BatchLink<[u8; 8]>>(spec),
+        48 => run_process::<BatchLink<[u8; 48]>>(spec),
+        64 => run_process::<BatchLink<[u8; 64]>>(spec),
+        256 => run_process::<BatchLink<[u8; 256]>>(spec),
+        _ => run_process::<BatchLink<Box<[u8]>>>(spec),
+    }
+}
 
 /// Our slots take messages of up to so many bytes.
 const SIZE_MAX: usize = 32 << 10;
@@ -33,13 +47,45 @@ pub fn batches_unavailable(row: &Row) -> Option<String> {
     (row.mode == Mode::Rtt).then(|| "round trips are one at a time".into())
 }
 
+/// A message: an array, or of a length that only its row knows.
+pub trait Unit: AsRef<[u8]> + AsMut<[u8]> + Clone + fmt::Debug + Send + 'static {
+    /// One of `size` bytes.
+    fn of(size: usize) -> Self;
+
+    /// The same bytes, known to be as many as there are in all of these, if they are.
+    fn known(bytes: &[u8]) -> &[u8];
+}
+
+impl<const N: usize> Unit for [u8; N] {
+    fn of(size: usize) -> Self {
+        assert_eq!(size, N, "the size decides which array it is");
+        [0; N]
+    }
+
+    #[inline]
+    fn known(bytes: &[u8]) -> &[u8] {
+        <&Self>::try_from(bytes).map_or(bytes, |array| array)
+    }
+}
+
+impl Unit for Box<[u8]> {
+    fn of(size: usize) -> Self {
+        vec![0; size].into()
+    }
+
+    #[inline]
+    fn known(bytes: &[u8]) -> &[u8] {
+        bytes
+    }
+}
+
 /// A producer's end that takes several messages.
 pub trait PutMany {
     /// Puts the first of `messages`, and says how many. Blocks until it is one.
     ///
     /// # Errors
     /// What fails the cell.
-    fn put_many(&mut self, messages: &[&[u8]]) -> io::Result<usize>;
+    fn put_many<M: Unit>(&mut self, messages: &[M]) -> io::Result<usize>;
 }
 
 /// A consumer's end that gives several messages.
@@ -59,22 +105,21 @@ pub trait GetMany {
 
 /// Collects what it is given one by one.
 #[derive(Debug)]
-pub struct BatchSender<P> {
+pub struct BatchSender<P, M> {
     end: P,
-    /// One after the other; the first `kept` are written.
-    messages: Vec<u8>,
-    size: usize,
+    /// The first `kept` are written.
+    messages: [M; BATCH],
     kept: usize,
 }
 
-impl<P: PutMany> BatchSender<P> {
+impl<P: PutMany, M: Unit> BatchSender<P, M> {
     /// For messages of `size` bytes.
     pub fn new(end: P, size: usize) -> Self {
-        Self { end, messages: vec![0; BATCH * size], size, kept: 0 }
+        Self { end, messages: array::from_fn(|_| M::of(size)), kept: 0 }
     }
 }
 
-impl<P: PutMany> Sender for BatchSender<P> {
+impl<P: PutMany, M: Unit> Sender for BatchSender<P, M> {
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
         self.send_with(&mut [], |place| place.copy_from_slice(message))
     }
@@ -85,7 +130,7 @@ impl<P: PutMany> Sender for BatchSender<P> {
         _buffer: &mut [u8],
         write: impl FnOnce(&mut [u8]) -> R,
     ) -> io::Result<R> {
-        let written = write(&mut self.messages[self.kept * self.size..][..self.size]);
+        let written = write(self.messages[self.kept].as_mut());
         self.kept += 1;
         if self.kept == BATCH {
             self.flush()?;
@@ -94,9 +139,7 @@ impl<P: PutMany> Sender for BatchSender<P> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let views: [&[u8]; BATCH] =
-            array::from_fn(|at| &self.messages[at * self.size..][..self.size]);
-        let mut rest = &views[..self.kept];
+        let mut rest = &self.messages[..self.kept];
         while !rest.is_empty() {
             rest = &rest[self.end.put_many(rest)?..];
         }
@@ -130,17 +173,18 @@ impl<G: GetMany> Receiver for BatchReceiver<G> {
 }
 
 #[derive(Debug)]
-struct BatchLink;
+struct BatchLink<M>(PhantomData<M>);
 
 #[derive(Debug)]
-struct Getter {
+struct Getter<M> {
     queue: Queue,
     consumer: Consumer,
+    messages: PhantomData<M>,
 }
 
-impl Link for BatchLink {
-    type Sender = BatchSender<Producer>;
-    type Receiver = BatchReceiver<Getter>;
+impl<M: Unit> Link for BatchLink<M> {
+    type Sender = BatchSender<Producer, M>;
+    type Receiver = BatchReceiver<Getter<M>>;
 
     fn sender(end: End, row: &Row) -> io::Result<Self::Sender> {
         let producer = queue(end)?.producer().map_err(other)?;
@@ -150,25 +194,25 @@ impl Link for BatchLink {
     fn receiver(end: End, _: &Row) -> io::Result<Self::Receiver> {
         let queue = queue(end)?;
         let consumer = queue.consumer().map_err(other)?;
-        Ok(BatchReceiver(Getter { queue, consumer }))
+        Ok(BatchReceiver(Getter { queue, consumer, messages: PhantomData }))
     }
 }
 
 impl PutMany for Producer {
     #[inline]
-    fn put_many(&mut self, messages: &[&[u8]]) -> io::Result<usize> {
+    fn put_many<M: Unit>(&mut self, messages: &[M]) -> io::Result<usize> {
         match self.try_push_many(messages).map_err(other)? {
             // It is full: waits for a place.
-            0 => self.push(messages[0]).map(|()| 1).map_err(other),
+            0 => self.push(messages[0].as_ref()).map(|()| 1).map_err(other),
             put => Ok(put),
         }
     }
 }
 
-impl GetMany for Getter {
+impl<M: Unit> GetMany for Getter<M> {
     #[inline]
-    fn get_many(&mut self, most: usize, each: impl FnMut(&[u8])) -> io::Result<usize> {
-        self.consumer.pop_many(most, each).map_err(other)
+    fn get_many(&mut self, most: usize, mut each: impl FnMut(&[u8])) -> io::Result<usize> {
+        self.consumer.pop_many(most, |message| each(M::known(message))).map_err(other)
     }
 
     fn put_back(&mut self, message: &[u8]) -> io::Result<()> {

@@ -18,7 +18,7 @@ use std::os::fd::OwnedFd;
 
 use serde::{Serialize, Serializer};
 
-pub use batch::{BatchReceiver, BatchSender, GetMany, PutMany, batches_unavailable};
+pub use batch::{BatchReceiver, BatchSender, GetMany, PutMany, Unit, batches_unavailable};
 pub use shmq::capacity;
 
 use crate::error::{During, Result};
