@@ -303,17 +303,15 @@ fn produce(sender: &mut impl Sender, row: &Row, id: u16, barrier: &Barrier) -> i
     let mut tally = Tally::default();
     let least = affordable(MESSAGES_MIN, row.size);
     while !barrier.stopped() || tally.count < least {
-        let word0 = word0(id, tally.count);
-        tally.add(sender.send_with(&mut message, |message| fill(message, word0))?);
+        sender
+            .send_some(&mut message, |message| tally.add(fill(message, word0(id, tally.count))))?;
     }
-    sender.flush()?;
     let end_ns = now_ns();
     if barrier.finish_as_last(row.topology.producers) {
         fill_end(&mut message);
         for _ in 0..row.topology.consumers {
             sender.send(&message)?;
         }
-        sender.flush()?;
     }
     Ok(Report { tally, end_ns, ..Report::default() })
 }
@@ -321,10 +319,11 @@ fn produce(sender: &mut impl Sender, row: &Row, id: u16, barrier: &Barrier) -> i
 fn consume(receiver: &mut impl Receiver, size: usize) -> io::Result<Report> {
     let mut buffer = vec![0; size];
     let mut verifier = Verifier::new(size);
+    let mut tally = Tally::default();
     let (mut ends, mut fault) = (0, None);
     while ends == 0 {
         receiver.recv_some(&mut buffer, |message| match verifier.accept(message) {
-            Ok(Arrival::Message) => {}
+            Ok(Arrival::Message { sum }) => tally.add(sum),
             Ok(Arrival::End) => ends += 1,
             Err(found) => fault = Some(found),
         })?;
@@ -336,7 +335,7 @@ fn consume(receiver: &mut impl Receiver, size: usize) -> io::Result<Report> {
     for _ in 1..ends {
         receiver.put_back(&buffer)?;
     }
-    Ok(Report { tally: verifier.tally(), ..Report::default() })
+    Ok(Report { tally, ..Report::default() })
 }
 
 fn ping<S: Sender, R: Receiver>(
@@ -346,7 +345,7 @@ fn ping<S: Sender, R: Receiver>(
     barrier: &Barrier,
 ) -> io::Result<Report> {
     let (mut message, mut answer) = (vec![0; size], vec![0; size]);
-    let mut tally = Tally::default();
+    let (mut tally, mut answered) = (Tally::default(), Tally::default());
     let mut verifier = Verifier::new(size);
     let mut histogram = stats::histogram();
     let warm_up = affordable(WARM_UP_TRIPS, size);
@@ -357,13 +356,17 @@ fn ping<S: Sender, R: Receiver>(
         sender.send(&message)?;
         let length = receiver.recv(&mut answer)?;
         let trip_ns = now_ns() - sent_ns;
-        verifier.accept(&answer[..length]).map_err(io::Error::other)?;
+        if let Arrival::Message { sum } =
+            verifier.accept(&answer[..length]).map_err(io::Error::other)?
+        {
+            answered.add(sum);
+        }
         tally.add(sum);
         if tally.count > warm_up {
             histogram.saturating_record(trip_ns);
         }
     }
-    if verifier.tally() != tally {
+    if answered != tally {
         return Err(io::Error::other("the answers are not what was sent"));
     }
     let end_ns = now_ns();
@@ -380,13 +383,16 @@ fn echo<S: Sender, R: Receiver>(
     size: usize,
 ) -> io::Result<Report> {
     let mut buffer = vec![0; size];
-    let mut verifier = Verifier::new(size);
+    let (mut verifier, mut tally) = (Verifier::new(size), Tally::default());
     loop {
         let length = receiver.recv(&mut buffer)?;
         match verifier.accept(&buffer[..length]).map_err(io::Error::other)? {
-            Arrival::Message => sender.send(&buffer)?,
+            Arrival::Message { sum } => {
+                tally.add(sum);
+                sender.send(&buffer)?;
+            }
             Arrival::End => {
-                return Ok(Report { tally: verifier.tally(), ..Report::default() });
+                return Ok(Report { tally, ..Report::default() });
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Several messages at a time: put together once there are so many, and got as many as there are.
+//! Several messages at a time: put together, and got as many as there are.
 //!
 //! A program that puts values knows at compile time how long they are, so the usual lengths are known here.
 
@@ -14,7 +14,7 @@ use super::{End, Link, Receiver, Sender, Transport};
 use crate::plan::{Mode, Row};
 use crate::worker::{Done, Spec, run_process};
 
-/// So many messages are collected before they are put, and got at once.
+/// So many messages are put at once, and got.
 const BATCH: usize = 32;
 
 pub(super) const TRANSPORT: Transport = Transport {
@@ -52,8 +52,8 @@ pub trait Unit: AsRef<[u8]> + AsMut<[u8]> + Clone + fmt::Debug + Send + 'static 
     /// One of `size` bytes.
     fn of(size: usize) -> Self;
 
-    /// The same bytes, known to be as many as there are in all of these, if they are.
-    fn known(bytes: &[u8]) -> &[u8];
+    /// Shows `bytes` to `read`, so that the compiler knows how many they are, if they are as many as in these.
+    fn show(bytes: &[u8], read: impl FnMut(&[u8]));
 }
 
 impl<const N: usize> Unit for [u8; N] {
@@ -63,8 +63,11 @@ impl<const N: usize> Unit for [u8; N] {
     }
 
     #[inline]
-    fn known(bytes: &[u8]) -> &[u8] {
-        <&Self>::try_from(bytes).map_or(bytes, |array| array)
+    fn show(bytes: &[u8], mut read: impl FnMut(&[u8])) {
+        match <&Self>::try_from(bytes) {
+            Ok(array) => read(array),
+            Err(_) => read(bytes),
+        }
     }
 }
 
@@ -74,8 +77,8 @@ impl Unit for Box<[u8]> {
     }
 
     #[inline]
-    fn known(bytes: &[u8]) -> &[u8] {
-        bytes
+    fn show(bytes: &[u8], mut read: impl FnMut(&[u8])) {
+        read(bytes);
     }
 }
 
@@ -103,47 +106,37 @@ pub trait GetMany {
     fn put_back(&mut self, message: &[u8]) -> io::Result<()>;
 }
 
-/// Collects what it is given one by one.
+/// Puts so many together.
 #[derive(Debug)]
 pub struct BatchSender<P, M> {
     end: P,
-    /// The first `kept` are written.
     messages: [M; BATCH],
-    kept: usize,
 }
 
 impl<P: PutMany, M: Unit> BatchSender<P, M> {
     /// For messages of `size` bytes.
     pub fn new(end: P, size: usize) -> Self {
-        Self { end, messages: array::from_fn(|_| M::of(size)), kept: 0 }
+        Self { end, messages: array::from_fn(|_| M::of(size)) }
     }
 }
 
 impl<P: PutMany, M: Unit> Sender for BatchSender<P, M> {
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        self.send_with(&mut [], |place| place.copy_from_slice(message))
+        self.messages[0].as_mut().copy_from_slice(message);
+        self.end.put_many(&self.messages[..1]).map(drop)
     }
 
     #[inline]
-    fn send_with<R>(
+    fn send_some(
         &mut self,
         _buffer: &mut [u8],
-        write: impl FnOnce(&mut [u8]) -> R,
-    ) -> io::Result<R> {
-        let written = write(self.messages[self.kept].as_mut());
-        self.kept += 1;
-        if self.kept == BATCH {
-            self.flush()?;
-        }
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let mut rest = &self.messages[..self.kept];
+        mut write: impl FnMut(&mut [u8]),
+    ) -> io::Result<()> {
+        self.messages.iter_mut().for_each(|message| write(message.as_mut()));
+        let mut rest = &self.messages[..];
         while !rest.is_empty() {
             rest = &rest[self.end.put_many(rest)?..];
         }
-        self.kept = 0;
         Ok(())
     }
 }
@@ -212,7 +205,7 @@ impl PutMany for Producer {
 impl<M: Unit> GetMany for Getter<M> {
     #[inline]
     fn get_many(&mut self, most: usize, mut each: impl FnMut(&[u8])) -> io::Result<usize> {
-        self.consumer.pop_many(most, |message| each(M::known(message))).map_err(other)
+        self.consumer.pop_many(most, |message| M::show(message, &mut each)).map_err(other)
     }
 
     fn put_back(&mut self, message: &[u8]) -> io::Result<()> {

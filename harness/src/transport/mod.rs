@@ -249,12 +249,13 @@ pub trait Sender {
         Ok(written)
     }
 
-    /// Sends what it has kept back, to send it together.
+    /// Sends a message that `write` writes, or several, if the transport sends several at once.
     ///
     /// # Errors
     /// What fails the cell.
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    #[inline]
+    fn send_some(&mut self, buffer: &mut [u8], write: impl FnMut(&mut [u8])) -> io::Result<()> {
+        self.send_with(buffer, write)
     }
 }
 
