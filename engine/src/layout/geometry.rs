@@ -54,6 +54,8 @@ const SEGMENTS_KEPT_BYTES: usize = 1 << 22;
 const SEGMENT_BYTES: usize = 1 << 16;
 /// A directory entry has so many bits for a block.
 const SEGMENTS_MAX: usize = (1 << 24) - 1;
+/// Slots between what a lone producer writes and the head, in a queue of as many places and more.
+const APART: usize = 128;
 /// The least entries of a directory, so that laps are few enough for the other bits.
 const DIRECTORY_MIN: usize = 1 << 14;
 
@@ -156,8 +158,10 @@ impl Request {
         if self.is_unbounded() {
             return (SEGMENT_BYTES / slot_bytes).next_power_of_two().max(64);
         }
-        // A stalled producer may keep a slot out of use: one spare for each there can be.
-        let spare = if self.producers == Role::One { 128 } else { self.lines };
+        // A stalled producer may keep a slot out of use: one spare for each there can be. A lone one needs none,
+        // but in a full queue it must not write beside what is being read.
+        let apart = if self.capacity < APART { 0 } else { APART };
+        let spare = if self.producers == Role::One { apart } else { self.lines };
         (self.capacity + spare).next_power_of_two()
     }
 }
@@ -251,9 +255,13 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_producer_needs_no_spare_slots() {
-        let lone = Request { producers: Role::One, ..request(1024, 48) };
-        assert_eq!(lone.lay_out(Fences::Full).unwrap().shape.slots, 1024);
+    fn a_lone_producer_has_spare_slots_where_there_are_many() {
+        for (capacity, slots) in
+            [(1, 1), (100, 128), (127, 128), (128, 256), (896, 1024), (1024, 2048)]
+        {
+            let lone = Request { producers: Role::One, ..request(capacity, 48) };
+            assert_eq!(lone.lay_out(Fences::Full).unwrap().shape.slots, slots, "{capacity}");
+        }
     }
 
     #[test]

@@ -119,16 +119,12 @@ impl<'m> Reach<'m> {
         }
         let count = count.min(self.in_a_row(from)) as usize;
         // Of slots that share a line, one; not if its first is another's.
-        let ahead = self.slot_of(from) * self.stride % payload::LINE;
-        let skipped = if ahead == 0 { 0 } else { payload::LINE - ahead };
-        let first = self.slot_of(from) * self.stride + skipped;
+        let first = (self.slot_of(from) * self.stride).next_multiple_of(payload::LINE);
         let end = (self.slot_of(from) + count) * self.stride;
-        let mut words = self.words.get(first..end).unwrap_or(&[]);
-        while !words.is_empty() {
-            let (slot, rest) = words.split_at(words.len().min(self.stride.max(payload::LINE)));
+        let words = self.words.get(first..end).unwrap_or(&[]);
+        for slot in words.chunks(self.stride.max(payload::LINE)) {
             // SAFETY: a slot has at least SLOT_HEAD words (Reach::of).
             unsafe { Slot::of(slot) }.ask();
-            words = rest;
         }
     }
 

@@ -45,6 +45,9 @@ const PLACES_MIN: u64 = 128;
 #[derive(Debug)]
 pub(crate) struct Distance {
     far: u64,
+    /// How far the next look goes: farther each time that so many are there, for each look fetches a line.
+    sight: u64,
+    sight_max: u64,
     /// Messages that are asked for at a time.
     block: u64,
     pace: u64,
@@ -67,8 +70,11 @@ impl Distance {
         let far = if stride < LINE { 2 * FAR_MAX } else { FAR_MAX };
         let far = far.min(LINES_MAX / lines).min(capacity / 2);
         let is_worth_it = capacity >= PLACES_MIN && far >= FIRST;
+        let far = if is_worth_it { 1 << far.ilog2() } else { 0 };
         Self {
-            far: if is_worth_it { 1 << far.ilog2() } else { 0 },
+            far,
+            sight: far,
+            sight_max: far.max(capacity / 2),
             block: (ASKED * LINE / stride).max(1) as u64,
             pace: PACE + PACE_OF_LINE * lines.min(PACE_LINES_MAX),
             known: 0,
@@ -124,12 +130,19 @@ impl Distance {
         is_there: impl Fn(u64) -> bool,
     ) {
         let streams = may_wait && now().wrapping_sub(self.since) < self.period * self.pace;
-        let mut is_far = self.far > 0 && is_there(first.saturating_add(self.far - 1));
-        if self.far > 0 && !is_far && streams {
-            is_far = self.fall_back(&now, |by| is_there(first.saturating_add(by)));
-            self.vain = if is_far { 0 } else { (self.vain + 1).min(DOUBLINGS_MAX) };
+        let is_there = |by| is_there(first.saturating_add(by - 1));
+        let mut seen = 0;
+        if self.sight > self.far && is_there(self.sight) {
+            seen = self.sight;
+        } else if self.far > 0 && is_there(self.far) {
+            seen = self.far;
+        } else if self.far > 0 && streams {
+            seen = if self.fall_back(&now, is_there) { self.far } else { 0 };
+            self.vain = if seen > 0 { 0 } else { (self.vain + 1).min(DOUBLINGS_MAX) };
         }
-        self.known = if is_far { first.saturating_add(self.far) } else { 0 };
+        self.sight = (2 * seen).clamp(self.far, self.sight_max);
+        let is_far = seen > 0;
+        self.known = if is_far { first.saturating_add(seen) } else { 0 };
         self.period = if is_far { self.far } else { EVERY << self.vain };
         self.left = self.period as i64;
         self.since = now();
@@ -140,7 +153,7 @@ impl Distance {
         let (mut had, mut next) = (0, FIRST);
         let mut since = now();
         while next <= self.far {
-            if is_there(next - 1) {
+            if is_there(next) {
                 (had, next) = (next, 2 * next);
                 since = now();
             } else if now().wrapping_sub(since) > (next - had) * self.pace {
@@ -240,6 +253,20 @@ mod tests {
             |ticket| ticket == FIRST - 1 || looks.replace(looks.get() + 1) > 2,
         );
         assert_eq!((distance.period, distance.vain), (FAR_MAX, 0));
+    }
+
+    #[test]
+    fn the_more_is_there_the_farther_it_looks() {
+        let mut distance = distance();
+        for (first, sight) in [(0, FAR_MAX), (64, 2 * FAR_MAX), (192, 4 * FAR_MAX), (448, 512)] {
+            assert_eq!(distance.sight, sight);
+            distance.look(|| 0, first, false, |_| true);
+            assert_eq!(distance.known, first + sight);
+        }
+        distance.look(|| 0, 960, false, |ticket| ticket < 960 + FAR_MAX);
+        assert_eq!((distance.known, distance.sight), (960 + FAR_MAX, 2 * FAR_MAX));
+        distance.look(|| 0, 1024, false, |_| false);
+        assert_eq!((distance.known, distance.sight), (0, FAR_MAX));
     }
 
     #[test]
