@@ -105,15 +105,13 @@ pub(crate) enum Arrival {
 #[derive(Debug)]
 pub(crate) struct Verifier {
     size: usize,
-    /// Word 0 of the message that follows the last one, from the same producer.
-    coming: u64,
-    /// Per producer: one more than the last sequence number seen; of the last message's, `coming` says it.
-    next: Box<[u64; PRODUCERS_MAX]>,
+    /// Per producer: one more than the last sequence number seen.
+    next: [u64; PRODUCERS_MAX],
 }
 
 impl Verifier {
     pub(crate) fn new(size: usize) -> Self {
-        Verifier { size, coming: 0, next: Box::new([0; PRODUCERS_MAX]) }
+        Verifier { size, next: [0; PRODUCERS_MAX] }
     }
 
     /// Reads every word of the message.
@@ -139,29 +137,15 @@ impl Verifier {
 
     #[inline]
     fn check_order(&mut self, word0: u64) -> Result<(), Fault> {
-        if word0 != self.coming {
-            self.check_other(word0)?;
+        let producer = (word0 >> SEQUENCE_BITS) as usize;
+        let sequence = word0 & SEQUENCE_MASK;
+        let next = self.next.get_mut(producer).ok_or(Fault::Producer { producer })?;
+        if sequence < *next {
+            return Err(Fault::Order { producer, sequence, last: *next - 1 });
         }
-        self.coming = word0 + 1;
+        *next = sequence + 1;
         Ok(())
     }
-
-    /// From another producer; or others are missing in between, who may have gone to another consumer.
-    #[inline(never)]
-    fn check_other(&mut self, word0: u64) -> Result<(), Fault> {
-        let (producer, next) = split(self.coming);
-        self.next[producer] = next;
-        let (producer, sequence) = split(word0);
-        let next = *self.next.get(producer).ok_or(Fault::Producer { producer })?;
-        if sequence < next {
-            return Err(Fault::Order { producer, sequence, last: next - 1 });
-        }
-        Ok(())
-    }
-}
-
-fn split(word0: u64) -> (usize, u64) {
-    ((word0 >> SEQUENCE_BITS) as usize, word0 & SEQUENCE_MASK)
 }
 
 #[inline]

@@ -10,8 +10,8 @@
 //! a line would stay with its producer, too, who a lap later must have the consumer's copy thrown away before it
 //! can write; and that takes several times as long as to get the line from a consumer who alone has it.
 //!
-//! It costs a message of a stream some microseconds, of long ones some tens of them, and only as long as others
-//! follow it quickly: the wait is over when they do not, and comes seldomer then.
+//! It costs a message of a stream some microseconds, at most some ten, of long ones some tens of them, and only as
+//! long as others follow it quickly: the wait is over when they do not, and comes seldomer then.
 
 use std::ops::Range;
 
@@ -20,7 +20,7 @@ use super::spin::rest;
 use crate::ring::payload::LINE;
 
 /// So many messages between consumer and producer are a distance; twice as many, if two share a line.
-const FAR_MAX: u64 = 64;
+const FAR_MAX: u64 = 128;
 /// The first of them that are waited for, then twice as many, and so on.
 const FIRST: u64 = 8;
 /// Takes from one look at the distance to the next where there is none.
@@ -29,14 +29,15 @@ const EVERY: u64 = 32;
 const LINES_MAX: u64 = 8192;
 /// So many are asked for at a time.
 const ASKED: usize = 16;
-/// Messages that follow each other more slowly are no stream: cycles for each, and for each of its lines.
+/// Messages that follow each other more slowly are no stream: cycles for each, and for each of its lines. (As
+/// slowly they come, between far CPUs, as long as the consumer is near.)
 const PACE: u64 = 400;
 const PACE_OF_LINE: u64 = 250;
 /// Of no more of its lines.
-const PACE_LINES_MAX: u64 = 16;
+const PACE_LINES_MAX: usize = 16;
 /// How often the interval is doubled when messages were waited for that did not come.
 const DOUBLINGS_MAX: u32 = 6;
-/// Cycles between two looks at a slot that is about to be written.
+/// Cycles between two looks at a slot that is about to be written, if it is one of the first.
 const PAUSE: u64 = 200;
 /// With fewer places there is no room for a distance.
 const PLACES_MIN: u64 = 128;
@@ -45,12 +46,11 @@ const PLACES_MIN: u64 = 128;
 #[derive(Debug)]
 pub(crate) struct Distance {
     far: u64,
-    /// How far the next look goes: farther each time that so many are there, for each look fetches a line.
-    sight: u64,
-    sight_max: u64,
     /// Messages that are asked for at a time.
     block: u64,
     pace: u64,
+    /// Cycles that are waited at most: not as long as a slow stream needs to get so far.
+    longest: u64,
     /// What comes before this ticket had been published when we last looked.
     known: u64,
     /// Takes from the last look to the next, if it was not far.
@@ -73,10 +73,9 @@ impl Distance {
         let far = if is_worth_it { 1 << far.ilog2() } else { 0 };
         Self {
             far,
-            sight: far,
-            sight_max: far.max(capacity / 2),
             block: (ASKED * LINE / stride).max(1) as u64,
-            pace: PACE + PACE_OF_LINE * lines.min(PACE_LINES_MAX),
+            pace: PACE + PACE_OF_LINE * lines.min(PACE_LINES_MAX as u64),
+            longest: far * stride.min(PACE_LINES_MAX * LINE) as u64 / LINE as u64 * PACE_OF_LINE,
             known: 0,
             period: EVERY,
             left: EVERY as i64,
@@ -131,18 +130,12 @@ impl Distance {
     ) {
         let streams = may_wait && now().wrapping_sub(self.since) < self.period * self.pace;
         let is_there = |by| is_there(first.saturating_add(by - 1));
-        let mut seen = 0;
-        if self.sight > self.far && is_there(self.sight) {
-            seen = self.sight;
-        } else if self.far > 0 && is_there(self.far) {
-            seen = self.far;
-        } else if self.far > 0 && streams {
-            seen = if self.fall_back(&now, is_there) { self.far } else { 0 };
-            self.vain = if seen > 0 { 0 } else { (self.vain + 1).min(DOUBLINGS_MAX) };
+        let mut is_far = self.far > 0 && is_there(self.far);
+        if self.far > 0 && !is_far && streams {
+            is_far = self.fall_back(&now, is_there);
+            self.vain = if is_far { 0 } else { (self.vain + 1).min(DOUBLINGS_MAX) };
         }
-        self.sight = (2 * seen).clamp(self.far, self.sight_max);
-        let is_far = seen > 0;
-        self.known = if is_far { first.saturating_add(seen) } else { 0 };
+        self.known = if is_far { first.saturating_add(self.far) } else { 0 };
         self.period = if is_far { self.far } else { EVERY << self.vain };
         self.left = self.period as i64;
         self.since = now();
@@ -152,15 +145,18 @@ impl Distance {
     fn fall_back(&self, now: impl Fn() -> u64, is_there: impl Fn(u64) -> bool) -> bool {
         let (mut had, mut next) = (0, FIRST);
         let mut since = now();
+        let begun = since;
         while next <= self.far {
             if is_there(next) {
-                (had, next) = (next, 2 * next);
-                since = now();
-            } else if now().wrapping_sub(since) > (next - had) * self.pace {
-                return false;
-            } else {
-                rest(PAUSE);
+                (had, next, since) = (next, 2 * next, now());
+                continue;
             }
+            let time = now();
+            let is_over = time.wrapping_sub(since) > (next - had) * self.pace;
+            if is_over || time.wrapping_sub(begun) > self.longest {
+                return false;
+            }
+            rest(PAUSE * (next - had) / FIRST);
         }
         true
     }
@@ -208,8 +204,9 @@ mod tests {
         assert_eq!(distance.keep(1000, false, || 0, |_| true), 0..FAR_MAX);
         distance.took_more(FAR_MAX as usize);
         assert!(distance.is_due());
-        assert_eq!(distance.keep(20, false, || FAR_MAX - 30, |_| false), 34..54);
-        assert_eq!(distance.keep(20, false, || FAR_MAX - 10, |_| false), 54..64);
+        let (end, nothing) = (FAR_MAX, |_| false);
+        assert_eq!(distance.keep(20, false, || end - 30, nothing), end - 30..end - 10);
+        assert_eq!(distance.keep(20, false, || end - 10, nothing), end - 10..end);
         // Others take the last while it looks.
         let head = Cell::new(FAR_MAX);
         let taken = distance.keep(20, false, || head.replace(3 * FAR_MAX), |_| true);
@@ -233,6 +230,18 @@ mod tests {
     }
 
     #[test]
+    fn nobody_waits_long_for_messages_that_come_one_by_one() {
+        let distance = distance();
+        // One each time that so many cycles have passed.
+        for (each, is_far) in [(PACE_OF_LINE / 2, true), (distance.pace * 9 / 10, false)] {
+            let now = Cell::new(0);
+            let clock = || now.replace(now.get() + PAUSE);
+            assert_eq!(distance.fall_back(clock, |by| now.get() / each > by), is_far);
+            assert!(now.get() < distance.longest + 8 * PAUSE, "{} cycles", now.get());
+        }
+    }
+
+    #[test]
     fn it_waits_only_while_messages_follow_each_other_quickly() {
         let mut distance = distance();
         let now = Cell::new(0);
@@ -253,20 +262,6 @@ mod tests {
             |ticket| ticket == FIRST - 1 || looks.replace(looks.get() + 1) > 2,
         );
         assert_eq!((distance.period, distance.vain), (FAR_MAX, 0));
-    }
-
-    #[test]
-    fn the_more_is_there_the_farther_it_looks() {
-        let mut distance = distance();
-        for (first, sight) in [(0, FAR_MAX), (64, 2 * FAR_MAX), (192, 4 * FAR_MAX), (448, 512)] {
-            assert_eq!(distance.sight, sight);
-            distance.look(|| 0, first, false, |_| true);
-            assert_eq!(distance.known, first + sight);
-        }
-        distance.look(|| 0, 960, false, |ticket| ticket < 960 + FAR_MAX);
-        assert_eq!((distance.known, distance.sight), (960 + FAR_MAX, 2 * FAR_MAX));
-        distance.look(|| 0, 1024, false, |_| false);
-        assert_eq!((distance.known, distance.sight), (0, FAR_MAX));
     }
 
     #[test]
