@@ -13,7 +13,6 @@ use super::shared::Shared;
 use super::vigil::Vigil;
 use crate::arena::{Block, PAYLOADS, Unmapped};
 use crate::error::{AttachError, PopError};
-use crate::order::HEAD;
 use crate::registry::{Seat, Side};
 use crate::ring::{
     Attention, Corrupt, Grip, Look, PlainTake, Reference, Ring, Shape, Stalled, Taken, payload,
@@ -233,9 +232,8 @@ impl Consumer {
         let Self { shared, grip, distance, spin, .. } = self;
         let ring = shared.ring();
         let may_wait = may_wait && spin.wait() == Wait::Adaptive;
-        // ordering: HEAD, as for a take, which looks again
-        let head = || ring.head().load(HEAD);
-        let tickets = distance.keep(messages, may_wait, head, |ticket| ring.is_there(grip, ticket));
+        let is_there = |ticket| ring.is_there(grip, ticket);
+        let tickets = distance.keep(messages, may_wait, || ring.next(), is_there);
         ring.ask(grip, tickets);
     }
 
@@ -248,7 +246,11 @@ impl Consumer {
         let (ring, longest) = (shared.ring(), buffer.len());
         // At once first: what need not be waited for says nothing about waits.
         let found = ring.pop_ready(grip, buffer, longest);
-        match found.or_else(|| spin.look(PAUSE, || ring.pop_ready(grip, buffer, longest))) {
+        let found = found.or_else(|| {
+            ring.ask_for_next(grip);
+            spin.look(PAUSE, || ring.pop_ready(grip, buffer, longest))
+        });
+        match found {
             Some(Taken::Message { len, attention }) if !attention.has(Attention::AFTER_TAKE) => {
                 Ok(len)
             }
@@ -303,6 +305,7 @@ impl Consumer {
         let Self { shared, grip, spin, .. } = self;
         let ring = shared.ring();
         if !ring.is_ready(grip) {
+            ring.ask_for_next(grip);
             spin.look(PAUSE, || ring.is_ready(grip).then_some(()));
         }
     }

@@ -114,10 +114,10 @@ impl<'m> Reach<'m> {
     /// Asks for the slots of so many tickets, of those that lie here in a row, if they have words for it.
     #[inline(never)]
     pub(super) fn ask(&self, from: u64, count: u64) {
-        if !payload::has_spare(self.stride) {
+        let count = count.min(self.in_a_row(from)) as usize;
+        if count == 0 || !payload::has_spare(self.stride) {
             return;
         }
-        let count = count.min(self.in_a_row(from)) as usize;
         // Of slots that share a line, one; not if its first is another's.
         let first = (self.slot_of(from) * self.stride).next_multiple_of(payload::LINE);
         let end = (self.slot_of(from) + count) * self.stride;

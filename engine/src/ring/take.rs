@@ -172,6 +172,11 @@ impl<'m> Ring<'m> {
         }
     }
 
+    /// The next ticket to take, for who keeps a distance: a take looks again.
+    pub fn next(&self) -> u64 {
+        self.control.head.load(HEAD)
+    }
+
     /// Has the message of `ticket` been published, which is not before the head? In a growing ring also if its
     /// segment is another than the head's.
     pub fn is_there(&self, grip: &Grip<'_>, ticket: u64) -> bool {
@@ -180,9 +185,14 @@ impl<'m> Ring<'m> {
     }
 
     /// Asks for the lines of messages that have been published and will be taken soon. That makes the consumer
-    /// their only owner, so that a producer need not send for its copy when it writes them again.
+    /// their only owner, so that a producer need not have a copy thrown away before it writes them again.
     pub fn ask(&self, grip: &Grip<'_>, tickets: Range<u64>) {
         grip.reach().ask(tickets.start, tickets.end.saturating_sub(tickets.start));
+    }
+
+    /// The same of the message that is waited for, before it is: its producer gets the line sooner so.
+    pub fn ask_for_next(&self, grip: &Grip<'_>) {
+        grip.reach().ask(self.next(), 1);
     }
 
     /// Is there nothing in the segment of `head`, which no grip can reach, for nobody has claimed a
