@@ -1,7 +1,8 @@
 //! What a ring cannot avoid: two threads on two CPUs, of which one writes 1,024 cache lines that the other has
 //! read since, with a locked instruction before each, as a put has; then the other reads them. The lines are
-//! written one by one, or asked for some at a time by a store into each. Says what each line takes, near and
-//! far: in a virtual machine the host moves the CPUs, so that is asked before each turn.
+//! written one by one, or asked for some at a time by a store into each; and read, or asked for before by the
+//! reader. Says what each line takes, near and far: in a virtual machine the host moves the CPUs, so that is asked
+//! before each turn.
 //!
 //! `cargo run --release -p shmq-harness --example lines -- [SECONDS]`
 
@@ -18,8 +19,10 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 /// Written, then read, in one turn; and in all, so that a lap comes back to them later.
 const LINES: usize = 1024;
 const ALL: usize = 2 * LINES;
-/// Lines asked for at a time.
-const STYLES: [usize; 5] = [1, 2, 4, 8, 16];
+/// Lines asked for at a time by who writes them, and by who reads them.
+const STYLES: [(usize, usize); 6] = [(1, 1), (4, 1), (16, 1), (1, 4), (1, 16), (16, 16)];
+/// Turns of a style in a row: before the first of them, lines were read in another way.
+const TURNS: usize = 6;
 const TRIPS: u64 = 50;
 /// With a longer way there and back, they are far.
 const NEAR_MAX_NS: f64 = 160.0;
@@ -69,19 +72,24 @@ fn writer(cpu: usize, turn: &Turn, lines: &[Line], lasts: Duration) -> [[Found; 
         let trips = Instant::now();
         (0..TRIPS).for_each(|_| pass_on(turn, &mut now));
         let is_far = trips.elapsed().as_nanos() as f64 / TRIPS as f64 > NEAR_MAX_NS;
-        let style = round % STYLES.len();
+        let style = round / TURNS % STYLES.len();
         let at = round % 2 * LINES;
+        let (asked_by_writer, asked_by_reader) = STYLES[style];
         let begun = Instant::now();
-        write(&lines[at..][..LINES], STYLES[style], &mut own);
+        write(&lines[at..][..LINES], asked_by_writer, &mut own);
         // ordering: SeqCst, until all stores have left; pairs with nothing
         fence(SeqCst);
         let written = begun.elapsed();
         let begun = Instant::now();
         // Its turn with the lines is its turn with the word.
         now += 2;
-        turn.0.store(now | 1 << 63 | (at as u64) << 40, Release);
+        turn.0.store(now | 1 << 63 | (asked_by_reader as u64) << 56 | (at as u64) << 40, Release);
         while turn.0.load(Acquire) != now {
             spin_loop();
+        }
+        // Both halves of the lines have been read in this style.
+        if round % TURNS < 2 {
+            continue;
         }
         let per_line = |time: Duration| time.as_nanos() as f64 / LINES as f64;
         let Found { written: all, read } = &mut found[style][usize::from(is_far)];
@@ -100,15 +108,20 @@ impl Drop for Over<'_> {
     }
 }
 
-fn write(lines: &[Line], style: usize, own: &mut AtomicU64) {
-    for lines in lines.chunks(style) {
-        if style > 1 {
-            lines.iter().for_each(|Line(words)| words[7].store(0, Relaxed));
-        }
+/// As many at a time, if it is not one by one.
+fn ask(lines: &[Line]) {
+    if lines.len() > 1 {
+        lines.iter().for_each(|Line(words)| words[7].store(0, Relaxed));
+    }
+}
+
+fn write(lines: &[Line], asked: usize, own: &mut AtomicU64) {
+    for lines in lines.chunks(asked) {
+        ask(lines);
         for Line(words) in lines {
             let value = own.load(Relaxed);
             _ = own.compare_exchange(value, value + 1, SeqCst, Relaxed);
-            words[1..].iter().for_each(|word| word.store(value, Relaxed));
+            words[1..7].iter().for_each(|word| word.store(value, Relaxed));
             words[0].store(value, Release);
         }
     }
@@ -121,9 +134,11 @@ fn reader(cpu: usize, turn: &Turn, lines: &[Line]) {
         match turn.0.load(Acquire) {
             OVER => break,
             now if now >> 63 == 1 => {
-                let at = (now << 1 >> 41) as usize;
-                for Line(words) in &lines[at..][..LINES] {
-                    sum = words.iter().fold(sum, |sum, word| sum.wrapping_add(word.load(Acquire)));
+                let (at, asked) = ((now << 8 >> 48) as usize, (now << 1 >> 57) as usize);
+                for lines in lines[at..][..LINES].chunks(asked) {
+                    ask(lines);
+                    let words = lines.iter().flat_map(|Line(words)| &words[..7]);
+                    sum = words.fold(sum, |sum, word| sum.wrapping_add(word.load(Acquire)));
                 }
                 turn.0.store(now & ((1 << 40) - 1), Release);
             }
@@ -150,18 +165,18 @@ fn pin(cpu: usize) {
 }
 
 fn print(found: &[[Found; 2]; STYLES.len()]) {
-    println!("ns per line, medians   near: written, read, times   far: written, read, times");
-    for (style, distances) in STYLES.iter().zip(found) {
+    println!("lines asked for by       ns per line, medians");
+    println!("writer  reader           near: written, read, times   far: written, read, times");
+    for ((by_writer, by_reader), distances) in STYLES.iter().zip(found) {
         let [near, far] = distances.each_ref().map(|Found { written, read }| {
-            let [each, by_reader] = [written, read].map(|times| median(times));
-            format!("{each:13.1} {by_reader:5.1} {:6}", written.len())
+            let [written_in, read_in] = [written, read].map(|times| median(times));
+            format!("{written_in:17.1} {read_in:5.1} {:6}", written.len())
         });
-        let how = if *style == 1 {
-            "one by one       ".into()
-        } else {
-            format!("{style:2} asked for at once")
-        };
-        println!("{how:20} {near} {far}");
+        let [by_writer, by_reader] = [by_writer, by_reader].map(|&asked| match asked {
+            1 => "none".to_owned(),
+            some => format!("{some} at once"),
+        });
+        println!("{by_writer:10} {by_reader:10} {near} {far}");
     }
 }
 

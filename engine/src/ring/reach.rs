@@ -122,7 +122,10 @@ impl<'m> Reach<'m> {
         let first = (self.slot_of(from) * self.stride).next_multiple_of(payload::LINE);
         let end = (self.slot_of(from) + count) * self.stride;
         let words = self.words.get(first..end).unwrap_or(&[]);
-        for slot in words.chunks(self.stride.max(payload::LINE)) {
+        if self.stride <= payload::LINE {
+            return Slot::ask_lines(words);
+        }
+        for slot in words.chunks_exact(self.stride) {
             // SAFETY: a slot has at least SLOT_HEAD words (Reach::of).
             unsafe { Slot::of(slot) }.ask();
         }

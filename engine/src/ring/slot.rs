@@ -113,12 +113,21 @@ impl<'m> Slot<'m> {
     ///
     /// Not a prefetch for writing: of a line that is here to be read already, which the CPU may have read ahead,
     /// that does nothing on some (docs/PERFORMANCE.md).
-    #[inline(always)]
     pub(super) fn ask(self) {
         #[cfg(not(loom))]
         {
             self.second().halves()[1].store(0, ASK);
             payload::ask(self.words);
         }
+    }
+
+    /// The same for whole lines of slots that are no longer than one.
+    pub(super) fn ask_lines(words: &[Word]) {
+        #[cfg(not(loom))]
+        words.iter().skip(1).step_by(payload::LINE).for_each(|second| {
+            second.halves()[1].store(0, ASK);
+        });
+        #[cfg(loom)]
+        let _ = words;
     }
 }
