@@ -31,7 +31,7 @@ const SHORT: usize = 16 * LINE;
 const LONG: usize = 256;
 
 /// Is there a word in each line of such slots that nobody reads?
-pub(super) const fn has_spare(stride: usize) -> bool {
+pub(crate) const fn has_spare(stride: usize) -> bool {
     (LINE.is_multiple_of(stride) || stride.is_multiple_of(LINE)) && !is_whole(stride)
 }
 

@@ -17,7 +17,7 @@ use std::ops::Range;
 
 use super::clock::cycles;
 use super::spin::rest;
-use crate::ring::payload::LINE;
+use crate::ring::payload::{LINE, has_spare};
 
 /// So many messages between consumer and producer are a distance; twice as many, if two share a line.
 const FAR_MAX: u64 = 128;
@@ -34,7 +34,9 @@ const ASKED: usize = 16;
 const PACE: u64 = 400;
 const PACE_OF_LINE: u64 = 250;
 /// Of no more of its lines.
-const PACE_LINES_MAX: usize = 16;
+const PACE_LINES_MAX: u64 = 16;
+/// The most cycles that a consumer waits for its distance.
+const LONGEST_MAX: u64 = 1 << 17;
 /// How often the interval is doubled when messages were waited for that did not come.
 const DOUBLINGS_MAX: u32 = 6;
 /// Cycles between two looks at a slot that is about to be written, if it is one of the first.
@@ -73,9 +75,9 @@ impl Distance {
         let far = if is_worth_it { 1 << far.ilog2() } else { 0 };
         Self {
             far,
-            block: (ASKED * LINE / stride).max(1) as u64,
-            pace: PACE + PACE_OF_LINE * lines.min(PACE_LINES_MAX as u64),
-            longest: far * stride.min(PACE_LINES_MAX * LINE) as u64 / LINE as u64 * PACE_OF_LINE,
+            block: if has_spare(stride) { (ASKED * LINE / stride).max(1) as u64 } else { far },
+            pace: PACE + PACE_OF_LINE * lines.min(PACE_LINES_MAX),
+            longest: (far * stride as u64 / LINE as u64 * PACE_OF_LINE).min(LONGEST_MAX),
             known: 0,
             period: EVERY,
             left: EVERY as i64,
