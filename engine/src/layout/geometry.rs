@@ -160,7 +160,8 @@ impl Request {
         }
         // A stalled producer may keep a slot out of use: one spare for each there can be. A lone one needs none,
         // but in a full queue it must not write beside what is being read.
-        let apart = if self.capacity < APART { 0 } else { APART };
+        let is_beside = self.capacity >= APART && payload::has_spare(slot_bytes / WORD);
+        let apart = if is_beside { APART } else { 0 };
         let spare = if self.producers == Role::One { apart } else { self.lines };
         (self.capacity + spare).next_power_of_two()
     }
@@ -262,6 +263,9 @@ mod tests {
             let lone = Request { producers: Role::One, ..request(capacity, 48) };
             assert_eq!(lone.lay_out(Fences::Full).unwrap().shape.slots, slots, "{capacity}");
         }
+        // Large ones are written by who has no lines to ask for, and would need much memory.
+        let large = Request { producers: Role::One, ..request(1024, 32 << 10) };
+        assert_eq!(large.lay_out(Fences::Full).unwrap().shape.slots, 1024);
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Consumer {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.resize(scratch.len().max(self.inline_max()), 0);
         let got = match deadline {
-            Deadline::NOW => self.take_now(&mut scratch, usize::MAX),
+            Deadline::NOW => self.take_at_once(&mut scratch, usize::MAX),
             deadline => self.take(&mut scratch, usize::MAX, deadline),
         };
         self.scratch = scratch;

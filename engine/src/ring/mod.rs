@@ -88,8 +88,8 @@ pub(crate) const SLOT_HEAD: usize = 2;
 pub struct Shape {
     /// Messages the queue holds, at least 1.
     pub capacity: u64,
-    /// Slots: a power of two, at least `capacity`, plus a spare for every producer line if many. Of a
-    /// growing ring: slots of one segment.
+    /// Slots: a power of two, at least `capacity`, plus a spare for every producer line if many (and more, to
+    /// keep writes apart from reads, if one). Of a growing ring: slots of one segment.
     pub slots: u64,
     /// Words from one slot to the next.
     pub stride: usize,

@@ -1,8 +1,8 @@
 //! Payload words: copies that may race.
 //!
 //! A consumer copies before it knows that the message is its own, and a producer that was passed
-//! over may still be storing: both are relaxed word accesses, so such a race yields bytes that are
-//! thrown away, never undefined behaviour.
+//! over may still be storing: both are relaxed word accesses, or instructions that the compiler does
+//! not see into, so such a race yields bytes that are thrown away, never undefined behaviour.
 
 use super::SLOT_HEAD;
 #[cfg(not(loom))]

@@ -65,7 +65,7 @@ impl<'m> Reach<'m> {
     }
 
     /// The first ticket that lies behind.
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.end
     }
 
@@ -118,17 +118,19 @@ impl<'m> Reach<'m> {
         if count == 0 || !payload::has_spare(self.stride) {
             return;
         }
-        // Of slots that share a line, one; not if its first is another's.
-        let first = (self.slot_of(from) * self.stride).next_multiple_of(payload::LINE);
-        let end = (self.slot_of(from) + count) * self.stride;
-        let words = self.words.get(first..end).unwrap_or(&[]);
-        if self.stride <= payload::LINE {
-            return Slot::ask_lines(words);
-        }
-        for slot in words.chunks_exact(self.stride) {
+        let first = self.slot_of(from) * self.stride;
+        let words = self.words.get(first..first + count * self.stride).unwrap_or(&[]);
+        if self.stride > payload::LINE {
             // SAFETY: a slot has at least SLOT_HEAD words (Reach::of).
-            unsafe { Slot::of(slot) }.ask();
+            return words
+                .chunks_exact(self.stride)
+                .for_each(|slot| unsafe { Slot::of(slot) }.ask());
         }
+        // Of slots that share a line, one.
+        let rest = first.next_multiple_of(payload::LINE) - first;
+        let (beside, lines) = words.split_at(rest.min(words.len()));
+        Slot::ask_lines(beside);
+        Slot::ask_lines(lines);
     }
 
     pub(super) fn marked(&self, ticket: u64) -> Marked {
@@ -190,5 +192,57 @@ impl<'m> Grip<'m> {
     /// The message that was taken by reference has been read: its memory may go.
     pub fn let_go(&self) {
         self.line.held.store(0, ANNOUNCE);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::order::PAYLOAD;
+    use crate::ring::Role;
+    use crate::sync::fence::Fences;
+
+    const UNTOUCHED: u64 = u64::MAX;
+
+    /// Which words are no longer what they were, after it was asked for those slots of 16.
+    fn asked(stride: usize, from: u64, count: u64) -> Vec<usize> {
+        let slots = 16;
+        let shape = Shape {
+            capacity: slots,
+            slots,
+            stride,
+            inline_max: 8,
+            growing: false,
+            producers: Role::Many,
+            consumers: Role::Many,
+            fences: Fences::Full,
+        };
+        let marks: Vec<Mark> = (0..slots).map(|_| Mark::unset()).collect();
+        let words: Vec<Word> = (0..16 * stride).map(|_| Word::new(UNTOUCHED)).collect();
+        let reach = Reach::of(&marks, &words, &shape, 0, u64::MAX).unwrap();
+        reach.ask(from, count);
+        (0..words.len()).filter(|&at| words[at].load(PAYLOAD) != UNTOUCHED).collect()
+    }
+
+    #[test]
+    fn each_line_of_the_slots_is_asked_for_by_a_word_that_nobody_reads() {
+        assert_eq!(asked(8, 2, 3), [17, 25, 33]);
+        assert_eq!(asked(24, 1, 2), [25, 32, 40, 49, 56, 64]);
+        // Two share a line.
+        assert_eq!(asked(4, 2, 4), [9, 17]);
+        assert_eq!(asked(4, 3, 1), [13]);
+        assert_eq!(asked(4, 3, 2), [13, 17]);
+        // Up to the end of the slots.
+        assert_eq!(asked(8, 14, 9), [113, 121]);
+        assert_eq!(asked(4, 15, 9), [61]);
+        assert_eq!(asked(8, u64::MAX - 1, 9), [113]);
+    }
+
+    #[test]
+    fn nothing_is_asked_for_where_there_is_no_such_word_or_no_slot() {
+        for (stride, from, count) in [(8, 0, 0), (8, u64::MAX, 9), (12, 0, 9), (136, 0, 9)] {
+            assert!(asked(stride, from, count).is_empty(), "stride {stride}");
+        }
+        Reach::nothing().ask(7, 9);
     }
 }

@@ -121,7 +121,7 @@ impl<'m> Slot<'m> {
         }
     }
 
-    /// The same for whole lines of slots that are no longer than one.
+    /// The same for each line of slots that are no longer than one, by the first slot in it.
     pub(super) fn ask_lines(words: &[Word]) {
         #[cfg(not(loom))]
         words.iter().skip(1).step_by(payload::LINE).for_each(|second| {

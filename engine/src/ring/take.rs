@@ -177,11 +177,13 @@ impl<'m> Ring<'m> {
         self.control.head.load(HEAD)
     }
 
-    /// Has the message of `ticket` been published, which is not before the head? In a growing ring also if its
-    /// segment is another than the head's.
+    /// Has the message of `ticket` been published, which is not before the head; or, in a growing ring, the last
+    /// before it that lies in reach?
     pub fn is_there(&self, grip: &Grip<'_>, ticket: u64) -> bool {
         let reach = grip.reach();
-        !reach.covers(ticket) || reach.slot(ticket).is_published(ticket)
+        let Some(last) = reach.end().checked_sub(1) else { return true };
+        let ticket = ticket.min(last);
+        reach.slot(ticket).is_published(ticket)
     }
 
     /// Asks for the lines of messages that have been published and will be taken soon. That makes the consumer

@@ -29,6 +29,8 @@ const EVERY: u64 = 32;
 const LINES_MAX: u64 = 8192;
 /// So many are asked for at a time.
 const ASKED: usize = 16;
+/// For who takes more at a time, as many times that.
+const BLOCKS_MAX: u64 = 4;
 /// Messages that follow each other more slowly are no stream: cycles for each, and for each of its lines. (As
 /// slowly they come, between far CPUs, as long as the consumer is near.)
 const PACE: u64 = 400;
@@ -100,25 +102,31 @@ impl Distance {
 
     /// The tickets that are to be asked for, so many at least if they are there: from the head on, which is at
     /// `head`. Looks first, if need be, and in a stream waits until it is far enough, if it `may_wait`.
-    /// `is_there`: has the message of that ticket been published?
+    /// `is_there`: has the message of that ticket been published, or the last before it that comes before `end`?
     #[cold]
     pub(crate) fn keep(
         &mut self,
         least: usize,
         may_wait: bool,
+        end: u64,
         head: impl Fn() -> u64,
         is_there: impl Fn(u64) -> bool,
     ) -> Range<u64> {
         let mut first = head();
         if first >= self.known {
             self.look(cycles, first, may_wait, is_there);
+            self.known = self.known.min(end);
             // While we waited, others may have taken some.
             first = head();
         }
-        let count = self.block.max(least as u64).min(self.known.saturating_sub(first));
+        let most = self.known.saturating_sub(first).min(self.far);
+        let count = self.block.max(least as u64).min(BLOCKS_MAX * self.block).min(most);
         if count > 0 {
             // One of them is about to be taken.
             self.left = count as i64 - 1;
+        } else if self.known > 0 {
+            // Others were faster, or the head is behind the end.
+            self.left = self.block as i64;
         }
         first..first + count
     }
@@ -186,7 +194,7 @@ mod tests {
         assert_eq!(takes(&mut distance), EVERY as usize);
         let (head, block) = (Cell::new(100), ASKED as u64);
         let asked = |distance: &mut Distance, is_there| {
-            let tickets = distance.keep(0, false, || head.get(), |_| is_there);
+            let tickets = distance.keep(0, false, u64::MAX, || head.get(), |_| is_there);
             head.set(head.get() + block);
             tickets
         };
@@ -203,22 +211,44 @@ mod tests {
     #[test]
     fn it_asks_for_no_more_than_is_there_nor_for_what_others_have_taken() {
         let mut distance = distance();
-        assert_eq!(distance.keep(1000, false, || 0, |_| true), 0..FAR_MAX);
-        distance.took_more(FAR_MAX as usize);
+        let most = BLOCKS_MAX * ASKED as u64;
+        assert_eq!(distance.keep(1000, false, u64::MAX, || 0, |_| true), 0..most);
+        distance.took_more(most as usize);
         assert!(distance.is_due());
         let (end, nothing) = (FAR_MAX, |_| false);
-        assert_eq!(distance.keep(20, false, || end - 30, nothing), end - 30..end - 10);
-        assert_eq!(distance.keep(20, false, || end - 10, nothing), end - 10..end);
+        assert_eq!(distance.keep(20, false, u64::MAX, || end - 30, nothing), end - 30..end - 10);
+        assert_eq!(distance.keep(20, false, u64::MAX, || end - 10, nothing), end - 10..end);
+        // Nor for what comes behind the end.
+        assert_eq!(distance.keep(20, false, end + 3, || end, |_| true), end..end + 3);
+        assert!(distance.keep(20, false, end + 3, || end + 3, |_| true).is_empty());
+        assert_eq!(takes(&mut distance), ASKED, "it looks soon again");
         // Others take the last while it looks.
-        let head = Cell::new(FAR_MAX);
-        let taken = distance.keep(20, false, || head.replace(3 * FAR_MAX), |_| true);
+        let head = Cell::new(2 * FAR_MAX);
+        let taken = distance.keep(20, false, u64::MAX, || head.replace(4 * FAR_MAX), |_| true);
         assert!(taken.is_empty());
     }
 
     #[test]
     fn a_head_that_nobody_writes_is_no_harm() {
         let mut distance = distance();
-        assert_eq!(distance.keep(1, true, || u64::MAX, |_| true), u64::MAX..u64::MAX);
+        assert_eq!(distance.keep(1, true, u64::MAX, || u64::MAX, |_| true), u64::MAX..u64::MAX);
+        let most = BLOCKS_MAX * ASKED as u64;
+        let found = distance.keep(1, false, u64::MAX, || (1 << 63) - FAR_MAX, |_| true);
+        assert_eq!(found.end - found.start, ASKED as u64);
+        assert_eq!(distance.keep(usize::MAX, false, u64::MAX, || 0, |_| true), 0..most);
+        assert!(takes(&mut distance) < most as usize, "it looks again");
+    }
+
+    #[test]
+    fn large_messages_are_waited_for_no_longer() {
+        for lines in [1, 8, 40] {
+            let distance = Distance::of(1024, lines * LINE);
+            assert!(distance.longest <= LONGEST_MAX, "{lines} lines");
+            let now = Cell::new(0);
+            let clock = || now.replace(now.get() + PAUSE);
+            assert!(!distance.fall_back(clock, |by| now.get() / (distance.pace - 1) > by));
+            assert!(now.get() < LONGEST_MAX + 8 * PAUSE, "{lines} lines: {} cycles", now.get());
+        }
     }
 
     #[test]
@@ -278,7 +308,8 @@ mod tests {
     fn where_there_are_few_places_or_large_ones_it_does_not_look() {
         for (capacity, stride) in [(PLACES_MIN - 1, 1), (1024, LINES_MAX as usize * LINE)] {
             let mut distance = Distance::of(capacity, stride);
-            let tickets = distance.keep(8, true, || 0, |_| panic!("there is no distance to keep"));
+            let tickets =
+                distance.keep(8, true, u64::MAX, || 0, |_| panic!("there is no distance to keep"));
             assert!(tickets.is_empty());
         }
     }

@@ -48,7 +48,7 @@ pub fn batches_unavailable(row: &Row) -> Option<String> {
 }
 
 /// A message: an array, or of a length that only its row knows.
-pub trait Unit: AsRef<[u8]> + AsMut<[u8]> + Clone + fmt::Debug + Send + 'static {
+pub trait Unit: AsRef<[u8]> + AsMut<[u8]> + fmt::Debug + 'static {
     /// One of `size` bytes.
     fn of(size: usize) -> Self;
 
