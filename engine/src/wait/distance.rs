@@ -29,8 +29,8 @@ const EVERY: u64 = 32;
 const LINES_MAX: u64 = 8192;
 /// So many are asked for at a time.
 const ASKED: usize = 16;
-/// For who takes more at a time, as many times that.
-const BLOCKS_MAX: u64 = 4;
+/// For who takes more at a time, at most as many times that: half of a cache of the first level.
+const BLOCKS_MAX: u64 = 16;
 /// Messages that follow each other more slowly are no stream: cycles for each, and for each of its lines. (As
 /// slowly they come, between far CPUs, as long as the consumer is near.)
 const PACE: u64 = 400;
@@ -211,9 +211,8 @@ mod tests {
     #[test]
     fn it_asks_for_no_more_than_is_there_nor_for_what_others_have_taken() {
         let mut distance = distance();
-        let most = BLOCKS_MAX * ASKED as u64;
-        assert_eq!(distance.keep(1000, false, u64::MAX, || 0, |_| true), 0..most);
-        distance.took_more(most as usize);
+        assert_eq!(distance.keep(1000, false, u64::MAX, || 0, |_| true), 0..FAR_MAX);
+        distance.took_more(FAR_MAX as usize);
         assert!(distance.is_due());
         let (end, nothing) = (FAR_MAX, |_| false);
         assert_eq!(distance.keep(20, false, u64::MAX, || end - 30, nothing), end - 30..end - 10);
@@ -232,11 +231,14 @@ mod tests {
     fn a_head_that_nobody_writes_is_no_harm() {
         let mut distance = distance();
         assert_eq!(distance.keep(1, true, u64::MAX, || u64::MAX, |_| true), u64::MAX..u64::MAX);
-        let most = BLOCKS_MAX * ASKED as u64;
         let found = distance.keep(1, false, u64::MAX, || (1 << 63) - FAR_MAX, |_| true);
         assert_eq!(found.end - found.start, ASKED as u64);
-        assert_eq!(distance.keep(usize::MAX, false, u64::MAX, || 0, |_| true), 0..most);
-        assert!(takes(&mut distance) < most as usize, "it looks again");
+        assert_eq!(distance.keep(usize::MAX, false, u64::MAX, || 0, |_| true), 0..FAR_MAX);
+        assert!(takes(&mut distance) < FAR_MAX as usize, "it looks again");
+        // Of 8 lines each.
+        let mut distance = Distance::of(1024, 8 * LINE);
+        let found = distance.keep(usize::MAX, false, u64::MAX, || 0, |_| true);
+        assert_eq!(found, 0..BLOCKS_MAX * ASKED as u64 / 8);
     }
 
     #[test]
