@@ -1,12 +1,15 @@
 //! The consumer's handle.
 
 mod many;
+mod trail;
 
 use std::fmt;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
+
+use trail::Trail;
 
 use super::bell::{Bell, For};
 use super::shared::Shared;
@@ -18,7 +21,7 @@ use crate::ring::{
     Attention, Corrupt, Grip, Look, PlainTake, Reference, Ring, Shape, Stalled, Taken, payload,
 };
 use crate::wait::Want;
-use crate::wait::clock::{Deadline, cycles};
+use crate::wait::clock::Deadline;
 use crate::wait::distance::Distance;
 use crate::wait::spin::{PAUSE, Patience, Spin, Wait};
 
@@ -225,6 +228,15 @@ impl Consumer {
         self.pop_soon(buffer, deadline)
     }
 
+    /// Before a get of so many messages: makes sure that the place is ours, and keeps the distance, if it is time.
+    fn begin(&mut self, messages: usize, may_wait: bool) -> Result<(), PopError> {
+        self.ensure_own()?;
+        if self.distance.is_due() {
+            self.keep_distance(messages, may_wait);
+        }
+        Ok(())
+    }
+
     /// Before a get of so many messages: asks for the lines of those that are there; and if it may wait, lets
     /// the producers get ahead first, where that is worth it.
     #[cold]
@@ -290,10 +302,7 @@ impl Consumer {
         longest: usize,
         deadline: Deadline,
     ) -> Result<Got, PopError> {
-        self.ensure_own()?;
-        if self.distance.is_due() {
-            self.keep_distance(1, true);
-        }
+        self.begin(1, true)?;
         self.look();
         match self.take_one(buffer, longest) {
             Err(PopError::Empty) => self.take_until(buffer, longest, deadline),
@@ -317,11 +326,8 @@ impl Consumer {
         buffer: &mut [u8],
         longest: usize,
     ) -> Result<Got, PopError> {
-        self.ensure_own()?;
-        if self.distance.is_due() {
-            self.keep_distance(1, false);
-        }
-        self.take_now(buffer, longest)
+        self.begin(1, false)?;
+        self.take_one(buffer, longest)
     }
 
     /// Takes the next message as [`Consumer::take`] does, if there is one.
@@ -486,53 +492,6 @@ fn find(shared: &Shared, grip: &Grip<'_>) -> Result<Got, PopError> {
 fn done_with(shared: &Shared, seat: &Seat<'_>, block: Block) {
     if let Some(arena) = shared.arena() {
         arena.done_with(block, seat.at());
-    }
-}
-
-/// What a consumer has left behind, and may have to look after.
-#[derive(Debug, Default)]
-struct Trail {
-    /// The segment that we left and that was not quite over then.
-    segment: Option<u64>,
-    /// We have given back blocks of which many may keep their memory.
-    large: bool,
-    /// When the queue was first found empty after that, in cycles; 0 if it was not.
-    empty_since: u64,
-}
-
-/// So many cycles, some milliseconds, a queue is found empty before memory is given back that the next
-/// messages would need again.
-const EMPTY: u64 = 1 << 23;
-
-impl Trail {
-    /// We have left `segment`, if that is one; or there is nothing to do.
-    #[cold]
-    fn follow(&mut self, shared: &Shared, seat: &Seat<'_>, segment: Option<u64>) {
-        let (Some(segments), Some(arena)) = (shared.segments(), shared.arena()) else { return };
-        let over = |segment: &u64| segments.leave(arena, *segment, seat.at());
-        self.segment = self.segment.take().filter(|before| !over(before));
-        // Two of them: one is left to whoever looks for a block.
-        self.segment = segment.filter(|left| !over(left)).or(self.segment);
-    }
-
-    /// The queue is empty.
-    #[cold]
-    fn rest(&mut self, shared: &Shared, seat: &Seat<'_>) {
-        self.follow(shared, seat, None);
-        if self.empty_since == 0 {
-            self.empty_since = cycles();
-        } else if self.large && cycles().wrapping_sub(self.empty_since) > EMPTY {
-            self.trim(shared, seat);
-        }
-    }
-
-    /// Nothing is on its way.
-    #[cold]
-    fn trim(&mut self, shared: &Shared, seat: &Seat<'_>) {
-        if let Some(arena) = shared.arena().filter(|_| self.large) {
-            arena.trim(seat.at());
-        }
-        self.large = false;
     }
 }
 

@@ -16,10 +16,7 @@ impl Consumer {
         most: usize,
         each: impl FnMut(&[u8]),
     ) -> Result<usize, PopError> {
-        self.ensure_own()?;
-        if self.distance.is_due() {
-            self.keep_distance(most, false);
-        }
+        self.begin(most, false)?;
         let done = self.pop_runs(most, each, false)?;
         self.distance.took_more(done.saturating_sub(1));
         Ok(done)
@@ -38,10 +35,7 @@ impl Consumer {
         if most == 0 {
             return Ok(0);
         }
-        self.ensure_own()?;
-        if self.distance.is_due() {
-            self.keep_distance(most, true);
-        }
+        self.begin(most, true)?;
         self.look();
         let done = match self.pop_runs(most, &mut each, true) {
             Err(PopError::Empty) => {
