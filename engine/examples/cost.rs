@@ -14,7 +14,8 @@ const MOST: usize = 2048;
 const BATCH: usize = 32;
 
 const USAGE: &str = "usage: cost OPERATION SIZE COUNT, with OPERATION one of put, get, put-alone, get-alone, \
-     put-32, get-32, put-unbounded, get-unbounded, full, empty; SIZE in bytes, COUNT at most 2048";
+     put-32, get-32, put-values, get-values, put-unbounded, get-unbounded, full, empty; SIZE in bytes (of values 8, \
+     48 or 256), COUNT at most 2048";
 
 fn main() -> Done {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -44,6 +45,21 @@ fn main() -> Done {
         "get-32" => {
             put(&mut producer, &message, MOST)?;
             get_batches(&mut consumer, count)
+        }
+        "put-values" => match size {
+            8 => put_values::<8>(&mut producer, count),
+            48 => put_values::<48>(&mut producer, count),
+            256 => put_values::<256>(&mut producer, count),
+            _ => Err(USAGE.into()),
+        },
+        "get-values" => {
+            put(&mut producer, &message, MOST)?;
+            match size {
+                8 => get_values::<8>(&mut consumer, count),
+                48 => get_values::<48>(&mut consumer, count),
+                256 => get_values::<256>(&mut consumer, count),
+                _ => Err(USAGE.into()),
+            }
         }
         "full" => {
             put(&mut producer, &message, MOST)?;
@@ -90,5 +106,23 @@ fn get_batches(consumer: &mut Consumer, count: usize) -> Done {
         );
     }
     std::hint::black_box(bytes);
+    Ok(())
+}
+
+/// As `put_batches`, of messages of a length that the compiler knows.
+fn put_values<const SIZE: usize>(producer: &mut Producer, count: usize) -> Done {
+    let values = [[7_u8; SIZE]; BATCH];
+    for _ in 0..count / BATCH {
+        assert_eq!(producer.try_push_values(&values)?, BATCH, "there is room");
+    }
+    Ok(())
+}
+
+fn get_values<const SIZE: usize>(consumer: &mut Consumer, count: usize) -> Done {
+    let mut values = [[0_u8; SIZE]; BATCH];
+    for _ in 0..count / BATCH {
+        assert_eq!(consumer.pop_values(&mut values)?, BATCH, "all of them");
+    }
+    std::hint::black_box(values);
     Ok(())
 }

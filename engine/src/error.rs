@@ -289,6 +289,17 @@ pub enum PopError {
         /// The message's length, in bytes.
         len: usize,
     },
+    /// Values were asked for, and the message is none. It is gone.
+    #[error(
+        "a message of {len} bytes came where values of {size} bytes were expected, and is gone; get \
+         messages of any length by Consumer::pop_many"
+    )]
+    NotAValue {
+        /// The message's length, in bytes.
+        len: usize,
+        /// A value's, in bytes.
+        size: usize,
+    },
     /// The segment's bytes are not what any participant writes.
     #[error("the segment is corrupt: a foreign process wrote into it")]
     Corrupt,

@@ -332,3 +332,23 @@ fn values_are_put_and_got_without_encoding() {
     drop(message);
     assert_eq!(consumer.pop_value::<u64>().unwrap(), None);
 }
+
+#[test]
+fn several_values_are_got_at_once_up_to_what_is_none() {
+    let queue = Options::new(8).create_heap().unwrap();
+    let (mut producer, mut consumer) = (queue.producer().unwrap(), queue.consumer().unwrap());
+    let mut words = [0_u64; 4];
+    assert_eq!(consumer.try_pop_values(&mut words), Err(PopError::Empty));
+    assert_eq!(consumer.pop_values::<u64>(&mut []), Ok(0));
+    assert_eq!(producer.try_push_values(&[1_u64, 2, 3, 4, 5]), Ok(5));
+    producer.push(b"none").unwrap();
+    producer.push_value(&6_u64).unwrap();
+    assert_eq!(producer.try_push_values(&[7_u64, 8]), Ok(1), "it is full");
+    assert_eq!((consumer.pop_values(&mut words), words), (Ok(4), [1, 2, 3, 4]));
+    assert_eq!((consumer.pop_values(&mut words), words), (Ok(1), [5, 2, 3, 4]));
+    // It stayed in the queue, until it is the first.
+    let error = consumer.pop_values(&mut words).unwrap_err();
+    assert_eq!(error, PopError::NotAValue { len: 4, size: 8 });
+    assert!(error.to_string().contains("4 bytes"), "{error}");
+    assert_eq!((consumer.pop_values(&mut words), words), (Ok(2), [6, 7, 3, 4]));
+}

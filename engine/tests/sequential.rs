@@ -23,12 +23,15 @@ enum Op {
     Push(Vec<u8>),
     PushTimeout(Vec<u8>),
     PushMany(u8, Vec<u8>),
+    /// So many words, as values.
+    PushWords(u8),
     Loan(Vec<u8>),
     LoanDropped(usize),
     Pop,
     PopTimeout,
     PopRef,
     PopMany(u8),
+    PopWords(u8),
     PopIntoTooSmall,
     Drain,
     Clear,
@@ -45,12 +48,14 @@ fn op(message_max: usize) -> impl Strategy<Value = Op> {
         6 => message.clone().prop_map(Op::Push),
         1 => message.clone().prop_map(Op::PushTimeout),
         2 => (1..90_u8, message.clone()).prop_map(|(count, message)| Op::PushMany(count, message)),
+        2 => (1..90_u8).prop_map(Op::PushWords),
         1 => message.prop_map(Op::Loan),
         1 => (0..=message_max).prop_map(Op::LoanDropped),
         6 => Just(Op::Pop),
         1 => Just(Op::PopTimeout),
         2 => Just(Op::PopRef),
         2 => (1..90_u8).prop_map(Op::PopMany),
+        2 => (1..90_u8).prop_map(Op::PopWords),
         1 => Just(Op::PopIntoTooSmall),
         1 => Just(Op::Drain),
         1 => Just(Op::Clear),
@@ -146,6 +151,23 @@ fn expected_push(
     }
 }
 
+/// The same for several, of one length, as many as it takes of them.
+fn expected_push_many(
+    case: &Case,
+    model: &mut Model,
+    messages: &[&Vec<u8>],
+) -> Result<usize, PushError> {
+    let mut done = 0;
+    for message in messages {
+        match expected_push(case, model, message) {
+            Ok(()) => done += 1,
+            Err(PushError::Full) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
 struct Sides {
     producer: Producer,
     consumer: Consumer,
@@ -183,18 +205,15 @@ impl Sides {
                 prop_assert_eq!(pushed, expected);
             }
             Op::PushMany(count, message) => {
-                let all: Vec<_> = (0..*count).map(|_| message).collect();
-                let fits = all.iter().map(|message| expected_push(case, model, message));
-                let fits = fits.take_while(Result::is_ok).count();
-                let too_large = message.len() > case.message_max;
-                let expected = if model.is_shut {
-                    Err(PushError::ShutDown)
-                } else if too_large && fits == 0 {
-                    Err(PushError::TooLarge { len: message.len(), max: case.message_max })
-                } else {
-                    Ok(fits)
-                };
+                let all = vec![message; (*count).into()];
+                let expected = expected_push_many(case, model, &all);
                 prop_assert_eq!(producer.try_push_many(&all), expected);
+            }
+            Op::PushWords(count) => {
+                let words: Vec<_> = (0..u64::from(*count)).map(|at| at * 0x0101_0101).collect();
+                let all: Vec<_> = words.iter().map(|word| word.to_ne_bytes().to_vec()).collect();
+                let expected = expected_push_many(case, model, &all.iter().collect::<Vec<_>>());
+                prop_assert_eq!(producer.try_push_values(&words), expected);
             }
             Op::Loan(message) => {
                 let expected = expected_push(case, model, message);
@@ -224,6 +243,28 @@ impl Sides {
                 let expected: Vec<_> = model.messages.drain(..there).collect();
                 prop_assert_eq!(many, if there == 0 { Err(model.nothing()) } else { Ok(there) });
                 prop_assert_eq!(got, expected);
+            }
+            Op::PopWords(count) => {
+                let mut words = vec![0_u64; (*count).into()];
+                let got = consumer.try_pop_values(&mut words);
+                let words = words.iter().map(|word| word.to_ne_bytes().to_vec());
+                let there = model.messages.iter().take_while(|message| message.len() == 8).count();
+                match got {
+                    Ok(got) => {
+                        let all = there.min((*count).into());
+                        // Up to the end of a segment; one by one, if slots are shorter, or at the end of the queue.
+                        let is_whole = case.kind != Kind::Growing && !model.is_shut;
+                        let least = if is_whole && case.message_max >= 8 { all } else { 1 };
+                        prop_assert!((least..=all).contains(&got), "{got} of {all}");
+                        let expected: Vec<_> = model.messages.drain(..got).collect();
+                        prop_assert_eq!(words.take(got).collect::<Vec<_>>(), expected);
+                    }
+                    Err(PopError::NotAValue { len, size: 8 }) => {
+                        prop_assert_ne!(len, 8);
+                        prop_assert_eq!(model.pop().map(|message| message.len()), Ok(len));
+                    }
+                    Err(error) => prop_assert_eq!(Err(error), model.pop()),
+                }
             }
             Op::PopIntoTooSmall => {
                 if let Some(front) = model.messages.front().filter(|front| !front.is_empty()) {

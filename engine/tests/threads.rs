@@ -97,6 +97,50 @@ fn every_message_once_through_segments() {
     }
 }
 
+/// Takes words until the end of the queue, up to `room` at a time; checks each producer's order.
+fn consume_words(queue: &Queue, room: usize) -> u64 {
+    let (mut consumer, mut words) = (queue.consumer().unwrap(), vec![0_u64; room]);
+    let (mut next, mut count) = ([0; 3], 0);
+    loop {
+        let got = match consumer.pop_values(&mut words) {
+            Err(PopError::ShutDown) => return count,
+            got => got.unwrap(),
+        };
+        assert!(got > 0);
+        for word in &words[..got] {
+            let (id, number) = ((word >> 48) as usize, word & ((1 << 48) - 1));
+            assert!(number >= next[id], "out of order");
+            next[id] = number + 1;
+        }
+        count += got as u64;
+    }
+}
+
+#[test]
+fn every_value_once_several_at_a_time() {
+    const EACH: u64 = 20_000;
+    let produce = |queue: &Queue, id: u64| {
+        let words: Vec<_> = (0..EACH).map(|number| id << 48 | number).collect();
+        let mut producer = queue.producer().unwrap();
+        words.chunks(90).for_each(|some| producer.push_values(some).unwrap());
+    };
+    for fences in [usual_fences(), Fences::Full] {
+        // In the last they do not fit the slots, and are got one by one.
+        for (capacity, inline) in [(1, 8), (70, 8), (1000, 8), (70, 0)] {
+            let queue = Options::new(capacity).inline(inline).message_max(8).fences(fences);
+            let queue = &queue.create_heap().unwrap();
+            thread::scope(|scope| {
+                let takers = [7, 100].map(|room| scope.spawn(move || consume_words(queue, room)));
+                let putters = [0, 1, 2].map(|id| scope.spawn(move || produce(queue, id)));
+                putters.into_iter().for_each(|putter| putter.join().unwrap());
+                queue.shut_down();
+                let got: u64 = takers.into_iter().map(|taker| taker.join().unwrap()).sum();
+                assert_eq!(got, 3 * EACH);
+            });
+        }
+    }
+}
+
 /// Nobody puts without one of four permits, and there are four places.
 #[test]
 fn who_has_a_permit_finds_a_place() {

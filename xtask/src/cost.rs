@@ -15,13 +15,15 @@ pub(crate) struct Args {
     sizes: Vec<usize>,
 }
 
-const OPERATIONS: [&str; 10] = [
+const OPERATIONS: [&str; 12] = [
     "put",
     "get",
     "put-alone",
     "get-alone",
     "put-32",
     "get-32",
+    "put-values",
+    "get-values",
     "put-unbounded",
     "get-unbounded",
     "full",

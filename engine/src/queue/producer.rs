@@ -207,18 +207,28 @@ impl Producer {
             if batch.is_empty() {
                 return Ok(());
             }
-            let mut rest = &batch[..];
-            while let [first, ..] = rest {
-                let done = match self.push_run(rest) {
-                    Err(PushError::Full) => self.push(first.as_ref()).map(|()| 1),
-                    done => done,
-                };
-                let done = done.map_err(|error| PartlyPut { put, error })?;
-                put += done;
-                rest = &rest[done..];
-            }
+            self.push_all(put, &batch)?;
+            put += batch.len();
             batch.clear();
         }
+    }
+
+    /// Puts all of them, after so many others.
+    pub(super) fn push_all<M: AsRef<[u8]>>(
+        &mut self,
+        mut put: usize,
+        mut messages: &[M],
+    ) -> Result<(), PartlyPut> {
+        while let [first, ..] = messages {
+            let done = match self.push_run(messages) {
+                Err(PushError::Full) => self.push(first.as_ref()).map(|()| 1),
+                done => done,
+            };
+            let done = done.map_err(|error| PartlyPut { put, error })?;
+            put += done;
+            messages = &messages[done..];
+        }
+        Ok(())
     }
 
     /// Puts some of `messages`, of which there is one; more than one if they fit slots.

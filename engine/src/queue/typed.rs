@@ -3,7 +3,23 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::{Consumer, Loan, Message, Producer, Uncommitted};
-use crate::error::{PopError, PushError};
+use crate::error::{PartlyPut, PopError, PushError};
+
+/// A value as a message of its bytes.
+#[repr(transparent)]
+struct Value<T>(T);
+
+impl<T: IntoBytes + Immutable> AsRef<[u8]> for Value<T> {
+    #[inline(always)]
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+fn messages<T>(values: &[T]) -> &[Value<T>] {
+    // SAFETY: a `Value<T>` is laid out as a `T` (repr(transparent)), so a slice of them as well.
+    unsafe { &*(std::ptr::from_ref(values) as *const [Value<T>]) }
+}
 
 impl Producer {
     /// Puts the bytes of `value`, waiting for a place as long as it takes.
@@ -15,6 +31,25 @@ impl Producer {
         value: &T,
     ) -> Result<(), PushError> {
         self.push(value.as_bytes())
+    }
+
+    /// Puts the bytes of the first of `values` now, as many as fit, several at a time, and says how many.
+    ///
+    /// # Errors
+    /// As for [`Producer::try_push_many`].
+    pub fn try_push_values<T: IntoBytes + Immutable>(
+        &mut self,
+        values: &[T],
+    ) -> Result<usize, PushError> {
+        self.try_push_many(messages(values))
+    }
+
+    /// Puts the bytes of all `values`, several at a time, waiting for places as long as it takes.
+    ///
+    /// # Errors
+    /// As for [`Producer::push_many`].
+    pub fn push_values<T: IntoBytes + Immutable>(&mut self, values: &[T]) -> Result<(), PartlyPut> {
+        self.push_all(0, messages(values))
     }
 
     /// Memory for a `T`: see [`Producer::reserve`].
@@ -73,6 +108,17 @@ impl Message<'_> {
         let mut value = T::new_zeroed();
         self.copy_to(0, value.as_mut_bytes());
         Some(value)
+    }
+
+    /// Copies it to `value`, if it has as many bytes.
+    pub(super) fn read_exactly<T: FromBytes + IntoBytes>(
+        &self,
+        value: &mut T,
+    ) -> Result<(), PopError> {
+        *value = self
+            .read_value()
+            .ok_or(PopError::NotAValue { len: self.len(), size: size_of::<T>() })?;
+        Ok(())
     }
 
     /// The value where it lies; `None` if there are not as many bytes as in a `T`, or not at a place

@@ -95,6 +95,7 @@ pub(super) unsafe fn store(slot: &[Word], bytes: &[u8]) {
 ///
 /// # Safety
 /// There is room for it.
+#[inline]
 unsafe fn store_lines(slot: &[Word], bytes: &[u8]) {
     let (first, mut rest) = bytes.split_at(FIRST);
     // SAFETY: the first line is full.
@@ -192,6 +193,7 @@ pub(super) unsafe fn load(slot: &[Word], out: &mut [u8]) {
 
 /// # Safety
 /// As for [`load`]; `out` is longer than the first line.
+#[inline]
 unsafe fn load_lines(slot: &[Word], out: &mut [u8]) {
     let (first, mut rest) = out.split_at_mut(FIRST);
     // SAFETY: the first line is full.

@@ -120,8 +120,10 @@ impl Ring<'_> {
         if len > self.shape.inline_max || len > out.len() {
             return PlainTake::Stopped;
         }
+        // The same twice: how long `out` is, the compiler may know.
+        let out = if len == out.len() { out } else { &mut out[..len] };
         // SAFETY: a slot's payload holds inline_max bytes (Ring::new), and this is no longer.
-        unsafe { slot.read(&mut out[..len]) };
+        unsafe { slot.read(out) };
         if !self.advance(head) {
             return PlainTake::Stopped;
         }

@@ -96,13 +96,19 @@ impl<'m> Reach<'m> {
     /// not lie here.
     #[inline(always)]
     pub(super) fn slots_in_a_row(&self, ticket: u64) -> impl Iterator<Item = Slot<'m>> {
-        let first = if self.covers(ticket) { self.slot_of(ticket) } else { self.marks.len() };
-        let words = self.words.get(first * self.stride..).unwrap_or(&[]);
-        // SAFETY: a slot has at least SLOT_HEAD words (Reach::of).
-        words.chunks_exact(self.stride).map(|words| unsafe { Slot::of(words) })
+        let count = self.in_a_row(ticket) as usize;
+        let first = if count > 0 { self.slot_of(ticket) } else { 0 };
+        let (all, stride) = (self.words, self.stride);
+        (first..first + count).map(move |slot| {
+            // SAFETY: there are as many times `stride` words as marks (Reach::of), and it is one of those.
+            let words = unsafe { all.get_unchecked(slot * stride..(slot + 1) * stride) };
+            // SAFETY: a slot has at least SLOT_HEAD words (Reach::of).
+            unsafe { Slot::of(words) }
+        })
     }
 
     /// How many those are.
+    #[inline(always)]
     pub(super) fn in_a_row(&self, ticket: u64) -> u64 {
         if !self.covers(ticket) {
             return 0;

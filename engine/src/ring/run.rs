@@ -86,6 +86,7 @@ impl Ring<'_> {
 
     /// Stores and publishes what is claimed from `first` on, until one turns out to have been passed
     /// over. Says how many were kept.
+    #[inline(never)]
     fn publish_run<M: AsRef<[u8]>>(
         &self,
         hand: &Hand<'_>,
@@ -99,16 +100,16 @@ impl Ring<'_> {
             (first..end).for_each(|ticket| self.abandon(&hand.reach, ticket));
             return (0, attention);
         }
-        for ((ticket, message), slot) in
-            (first..).zip(messages).zip(hand.reach.slots_in_a_row(first))
-        {
+        let slots = hand.reach.slots_in_a_row(first);
+        for (at, (slot, message)) in slots.zip(messages).enumerate() {
+            let ticket = first + at as u64;
             self.write(slot, message.as_ref());
             slot.publish(ticket);
             // Pairs with the heavy fences in pass::finish and Ring::look_for_end: seq before attention.
             fence::light(self.shape.fences);
             attention = self.attention_fenced();
             if attention.has(Attention::SKIPS) && !self.goes_on(&hand.reach, ticket, end) {
-                return ((ticket - first) as usize, attention);
+                return (at, attention);
             }
         }
         (messages.len(), attention)
@@ -136,11 +137,10 @@ impl Ring<'_> {
         first: u64,
         messages: &[M],
     ) -> (usize, Pushed) {
-        for ((ticket, message), slot) in
-            (first..).zip(messages).zip(hand.reach.slots_in_a_row(first))
-        {
+        let slots = hand.reach.slots_in_a_row(first);
+        for (at, (slot, message)) in slots.zip(messages).enumerate() {
             self.write(slot, message.as_ref());
-            slot.publish(ticket);
+            slot.publish(first + at as u64);
         }
         hand.tail_own = first + messages.len() as u64;
         self.control.tail.store(hand.tail_own, ADVANCE);
@@ -171,8 +171,58 @@ impl Ring<'_> {
     /// room for: message n goes to `out[n * run_stride..]`, its length to `lens[n]`. `None`: there is none
     /// that could be taken like that, or somebody else was faster; all else is left to [`Ring::pop`].
     pub fn pop_run(&self, grip: &Grip<'_>, out: &mut [u8], lens: &mut [usize]) -> Option<Run> {
+        let inline_max = self.shape.inline_max;
         let head = self.control.head.load(HEAD);
-        let (count, is_all) = self.copy_run(&grip.reach(), head, out, lens);
+        let places = out.chunks_exact_mut(self.run_stride()).zip(lens);
+        let copied = self.copy_run(&grip.reach(), head, places, |(place, copied), len| {
+            *copied = len;
+            if len <= inline_max { place.get_mut(..len) } else { None }
+        });
+        self.take_run(head, copied)
+    }
+
+    /// The same of messages of `size` bytes each, up to the first of another length: message n goes to
+    /// `out[n * size..]`.
+    #[inline(always)]
+    pub fn pop_row(&self, grip: &Grip<'_>, out: &mut [u8], size: usize) -> Option<Run> {
+        if size > self.shape.inline_max {
+            return None;
+        }
+        let head = self.control.head.load(HEAD);
+        let most = out.len().min(RUN_MAX * size);
+        let places = out[..most].chunks_exact_mut(size);
+        let copied = self.copy_run(&grip.reach(), head, places, |place, len| {
+            if len == size { Some(place) } else { None }
+        });
+        self.take_run(head, copied)
+    }
+
+    /// Copies what is published from `head` on, each message into its part of the next of `places`, up to the first
+    /// that has none: how many, and whether nothing was published behind them. No part is longer than
+    /// `inline_max`.
+    #[inline(always)]
+    fn copy_run<'o, P>(
+        &self,
+        reach: &Reach<'_>,
+        head: u64,
+        places: impl Iterator<Item = P>,
+        part: impl Fn(P, usize) -> Option<&'o mut [u8]>,
+    ) -> (usize, bool) {
+        let mut ticket = head;
+        for (slot, place) in reach.slots_in_a_row(head).zip(places) {
+            if slot.seq() != ticket + 1 {
+                return ((ticket - head) as usize, true);
+            }
+            let Some(part) = part(place, slot.length() as usize) else { break };
+            // SAFETY: a slot's payload holds inline_max bytes (Ring::new), and this is no longer.
+            unsafe { slot.read(part) };
+            ticket += 1;
+        }
+        ((ticket - head) as usize, false)
+    }
+
+    /// Makes those ours that were copied from `head` on.
+    fn take_run(&self, head: u64, (count, is_all): (usize, bool)) -> Option<Run> {
         // Pairs with the heavy fences in pass::finish and Ring::look_for_end: seq (seen) before attention and
         // mark. What was copied in vain is thrown away.
         fence::light(self.shape.fences);
@@ -185,39 +235,6 @@ impl Ring<'_> {
         // Pairs with the heavy fence in wait::park: head before attention.
         fence::light(self.shape.fences);
         Some(Run { count, is_all, attention: self.attention_fenced() })
-    }
-
-    /// Copies them: how many, and whether nothing was published behind them.
-    #[inline(always)]
-    fn copy_run(
-        &self,
-        reach: &Reach<'_>,
-        head: u64,
-        out: &mut [u8],
-        lens: &mut [usize],
-    ) -> (usize, bool) {
-        let inline_max = self.shape.inline_max;
-        let mut places = out.chunks_exact_mut(self.run_stride());
-        let most = lens.len().min(reach.in_a_row(head) as usize);
-        let mut lens = lens[..most].iter_mut();
-        let mut ticket = head;
-        for slot in reach.slots_in_a_row(head) {
-            let (Some(place), Some(copied)) = (places.next(), lens.next()) else { break };
-            if slot.seq() != ticket + 1 {
-                return ((ticket - head) as usize, true);
-            }
-            let len = slot.length() as usize;
-            if len > inline_max {
-                break;
-            }
-            // SAFETY: a place has at least inline_max bytes (run_stride), and this is no longer.
-            let place = unsafe { place.get_unchecked_mut(..len) };
-            // SAFETY: a slot's payload holds inline_max bytes (Ring::new), `place` is no longer.
-            unsafe { slot.read(place) };
-            *copied = len;
-            ticket += 1;
-        }
-        ((ticket - head) as usize, false)
     }
 
     fn advance_by(&self, head: u64, count: u64) -> bool {

@@ -1,8 +1,13 @@
 //! Several messages at once.
 
+use zerocopy::{FromBytes, IntoBytes};
+
 use super::{Consumer, attend};
 use crate::error::PopError;
 use crate::ring::{Attention, RUN_MAX, Run};
+
+/// How many messages were got at once, and whether none was published behind them.
+type Got = (usize, bool);
 
 impl Consumer {
     /// Gets what messages there are now, at most `most`, and gives each to `each`, in order. Says how
@@ -14,11 +19,11 @@ impl Consumer {
     pub fn try_pop_many(
         &mut self,
         most: usize,
-        each: impl FnMut(&[u8]),
+        mut each: impl FnMut(&[u8]),
     ) -> Result<usize, PopError> {
         self.begin(most, false)?;
-        let done = self.pop_runs(most, each, false)?;
-        self.distance.took_more(done.saturating_sub(1));
+        let done = runs(0, most, false, |done| self.pop_run(most - done, &mut each))?;
+        self.took(done);
         Ok(done)
     }
 
@@ -37,50 +42,75 @@ impl Consumer {
         }
         self.begin(most, true)?;
         self.look();
-        let done = match self.pop_runs(most, &mut each, true) {
-            Err(PopError::Empty) => {
-                let mut first = Vec::new();
-                self.pop_vec(&mut first)?;
-                each(&first);
-                let more = self.pop_runs(most - 1, each, true);
-                Ok(1 + more.unwrap_or(0))
-            }
-            done => done,
-        }?;
-        self.distance.took_more(done.saturating_sub(1));
-        Ok(done)
-    }
-
-    /// Until there are `most`, or no other; `at_hand`: or none published behind those taken. To know that
-    /// there is none, one must look at `tail`, and take its line from the producers.
-    fn pop_runs(
-        &mut self,
-        most: usize,
-        mut each: impl FnMut(&[u8]),
-        at_hand: bool,
-    ) -> Result<usize, PopError> {
-        let mut done = 0;
-        while done < most {
-            match self.pop_run(most - done, &mut each) {
-                Ok((count, is_all)) => {
-                    done += count;
-                    if at_hand && is_all {
-                        break;
-                    }
-                }
-                Err(error) if done == 0 => return Err(error),
-                Err(_) => break,
-            }
+        let mut done = runs(0, most, true, |done| self.pop_run(most - done, &mut each));
+        if let Err(PopError::Empty) = done {
+            let mut first = Vec::new();
+            self.pop_vec(&mut first)?;
+            each(&first);
+            done = runs(1, most, true, |done| self.pop_run(most - done, &mut each));
         }
+        let done = done?;
+        self.took(done);
         Ok(done)
     }
 
-    /// Several messages from their slots, or one as it comes: how many, and whether those were all.
-    fn pop_run(
+    /// Gets messages, each the bytes of a `T`, into `values`, as many as are there and there is room for. Says how
+    /// many: if fewer, there may be more. The least that a message can cost: those in slots are taken several
+    /// at once, and copied once.
+    ///
+    /// # Errors
+    /// As for [`Consumer::try_pop_ref`], if there was none; [`PopError::NotAValue`] if the first message has not
+    /// as many bytes as a `T`. It is gone then. (One that comes later is left to the next get.)
+    #[inline]
+    pub fn try_pop_values<T: FromBytes + IntoBytes>(
         &mut self,
-        most: usize,
-        each: &mut impl FnMut(&[u8]),
-    ) -> Result<(usize, bool), PopError> {
+        values: &mut [T],
+    ) -> Result<usize, PopError> {
+        self.get_values(values, false)
+    }
+
+    /// The same, waiting for the first message as long as it takes.
+    ///
+    /// # Errors
+    /// As for [`Consumer::try_pop_values`], but not [`PopError::Empty`].
+    #[inline]
+    pub fn pop_values<T: FromBytes + IntoBytes>(
+        &mut self,
+        values: &mut [T],
+    ) -> Result<usize, PopError> {
+        self.get_values(values, true)
+    }
+
+    #[inline(always)]
+    fn get_values<T: FromBytes + IntoBytes>(
+        &mut self,
+        values: &mut [T],
+        may_wait: bool,
+    ) -> Result<usize, PopError> {
+        if values.is_empty() {
+            return Ok(0);
+        }
+        self.begin(values.len(), may_wait)?;
+        if may_wait {
+            self.look();
+        }
+        let mut done = self.pop_rows(values);
+        if done == 0 {
+            let first = if may_wait { self.pop_ref() } else { self.try_pop_ref() };
+            first?.read_exactly(&mut values[0])?;
+            done = 1 + self.pop_rows(&mut values[1..]);
+        }
+        self.took(done);
+        Ok(done)
+    }
+
+    /// That get, which had begun, was of so many.
+    fn took(&mut self, messages: usize) {
+        self.distance.took_more(messages.saturating_sub(1));
+    }
+
+    /// Several messages from their slots, or one as it comes.
+    fn pop_run(&mut self, most: usize, each: &mut impl FnMut(&[u8])) -> Result<Got, PopError> {
         self.ensure_own()?;
         let stride = self.shared.ring().run_stride();
         let mut lens = [0; RUN_MAX];
@@ -89,17 +119,65 @@ impl Consumer {
         // Zeroed once.
         scratch.resize(scratch.len().max(stride * RUN_MAX), 0);
         let run = self.shared.ring().pop_run(&self.grip, &mut scratch, lens);
-        let Some(Run { count, is_all, attention }) = run else {
+        let Some(run) = run else {
             self.scratch = scratch;
             each(&self.try_pop_ref()?.to_vec());
             return Ok((1, false));
         };
-        if attention.has(Attention::AFTER_TAKE) {
-            attend(&self.shared, &mut self.upkeep.vigil, attention);
-        }
+        let got = self.got(run);
         let places = scratch.chunks_exact(stride);
-        places.zip(&lens[..count]).for_each(|(place, &len)| each(&place[..len]));
+        places.zip(&lens[..run.count]).for_each(|(place, &len)| each(&place[..len]));
         self.scratch = scratch;
-        Ok((count, is_all))
+        Ok(got)
     }
+
+    /// Several messages from their slots into values, as long as they are there in a row: how many.
+    #[inline(always)]
+    fn pop_rows<T: FromBytes + IntoBytes>(&mut self, values: &mut [T]) -> usize {
+        const { assert!(size_of::<T>() > 0, "a message of no bytes is no value") };
+        let mut done = 0;
+        while done < values.len() {
+            let (ring, rest) = (self.shared.ring(), values[done..].as_mut_bytes());
+            let Some(run) = ring.pop_row(&self.grip, rest, size_of::<T>()) else { break };
+            let (count, is_all) = self.got(run);
+            done += count;
+            if is_all {
+                break;
+            }
+        }
+        done
+    }
+
+    #[inline(always)]
+    fn got(&mut self, run: Run) -> Got {
+        if run.attention.has(Attention::AFTER_TAKE) {
+            attend(&self.shared, &mut self.upkeep.vigil, run.attention);
+        }
+        (run.count, run.is_all)
+    }
+}
+
+/// Goes on from `done` until there are `most` messages, or no other; `at_hand`: or none published behind those
+/// taken. (To know that there is none, one must look at `tail`, and take its line from the producers.) What goes
+/// wrong after the first is left to the next get.
+#[inline(always)]
+fn runs(
+    mut done: usize,
+    most: usize,
+    at_hand: bool,
+    mut run: impl FnMut(usize) -> Result<Got, PopError>,
+) -> Result<usize, PopError> {
+    while done < most {
+        match run(done) {
+            Ok((count, is_all)) => {
+                done += count;
+                if at_hand && is_all {
+                    break;
+                }
+            }
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
 }
