@@ -14,6 +14,8 @@ pub(crate) const PRODUCERS_MAX: usize = 64;
 const SEQUENCE_BITS: u32 = 48;
 const SEQUENCE_MASK: u64 = (1 << SEQUENCE_BITS) - 1;
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Messages of more bytes are added up by a vector loop.
+const SHORT: usize = 64;
 /// Word 0 of the message that tells one consumer to stop.
 const END: u64 = u64::MAX;
 
@@ -62,8 +64,12 @@ pub(crate) struct Tally {
 impl Tally {
     #[inline]
     pub(crate) fn add(&mut self, sum: u64) {
-        self.count += 1;
-        self.sum = self.sum.wrapping_add(sum);
+        *self = self.with(sum);
+    }
+
+    #[inline]
+    pub(crate) fn with(self, sum: u64) -> Self {
+        Tally { count: self.count + 1, sum: self.sum.wrapping_add(sum) }
     }
 
     fn total<'a>(tallies: impl IntoIterator<Item = &'a Tally>) -> Tally {
@@ -117,35 +123,65 @@ impl Verifier {
     /// Reads every word of the message.
     #[inline]
     pub(crate) fn accept(&mut self, message: &[u8]) -> Result<Arrival, Fault> {
-        if message.len() != self.size {
-            return Err(Fault::Length { expected: self.size, found: message.len() });
+        match self.check(message) {
+            Some(sum) => Ok(Arrival::Message { sum }),
+            None => self.judge(message),
         }
-        let mut words = message.chunks_exact(WORD_BYTES).map(word);
-        let Some(word0) = words.next() else {
-            return Err(Fault::Length { expected: WORD_BYTES, found: 0 });
-        };
-        let sum = words.fold(word0, u64::wrapping_add);
-        if sum != expected_sum(message.len(), word0) {
+    }
+
+    /// The sum of its words, if all is well.
+    #[inline]
+    fn check(&mut self, message: &[u8]) -> Option<u64> {
+        let (word0, sum) = words(message)?;
+        let next = self.next.get_mut((word0 >> SEQUENCE_BITS) as usize)?;
+        let sequence = word0 & SEQUENCE_MASK;
+        let is_well = message.len() == self.size
+            && sum == expected_sum(message.len(), word0)
+            && sequence >= *next;
+        if !is_well {
+            return None;
+        }
+        *next = sequence + 1;
+        Some(sum)
+    }
+
+    /// What is it, if not a message that may come next?
+    #[cold]
+    #[inline(never)]
+    fn judge(&self, message: &[u8]) -> Result<Arrival, Fault> {
+        let (found, expected) = (message.len(), self.size);
+        let (word0, sum) = words(message).ok_or(Fault::Length { expected, found })?;
+        if found != expected {
+            return Err(Fault::Length { expected, found });
+        }
+        if sum != expected_sum(found, word0) {
             return Err(Fault::Torn { word0 });
         }
         if word0 == END {
             return Ok(Arrival::End);
         }
-        self.check_order(word0)?;
-        Ok(Arrival::Message { sum })
+        let (producer, sequence) = ((word0 >> SEQUENCE_BITS) as usize, word0 & SEQUENCE_MASK);
+        let next = self.next.get(producer).ok_or(Fault::Producer { producer })?;
+        Err(Fault::Order { producer, sequence, last: next.wrapping_sub(1) })
     }
+}
 
-    #[inline]
-    fn check_order(&mut self, word0: u64) -> Result<(), Fault> {
-        let producer = (word0 >> SEQUENCE_BITS) as usize;
-        let sequence = word0 & SEQUENCE_MASK;
-        let next = self.next.get_mut(producer).ok_or(Fault::Producer { producer })?;
-        if sequence < *next {
-            return Err(Fault::Order { producer, sequence, last: *next - 1 });
-        }
-        *next = sequence + 1;
-        Ok(())
-    }
+/// The first word, and the sum of all. `None`: there is none.
+#[inline]
+fn words(message: &[u8]) -> Option<(u64, u64)> {
+    let word0 = u64::from_le_bytes(*message.first_chunk()?);
+    Some((word0, if message.len() > SHORT { sum_of_many(message) } else { sum(message) }))
+}
+
+/// Not inlined: unrolled for a length that is known, it would be one chain of additions.
+#[inline(never)]
+fn sum_of_many(message: &[u8]) -> u64 {
+    sum(message)
+}
+
+#[inline]
+fn sum(message: &[u8]) -> u64 {
+    message.chunks_exact(WORD_BYTES).map(word).fold(0, u64::wrapping_add)
 }
 
 #[inline]

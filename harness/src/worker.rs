@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::barrier::Barrier;
 use crate::clock::{Usage, now_ns};
-use crate::message::{Arrival, Tally, Verifier, fill, fill_end, word0};
+use crate::message::{Arrival, Fault, Tally, Verifier, fill, fill_end, word0};
 use crate::plan::{Mode, Row};
 use crate::stats;
 use crate::transport::{End, Link, Local, Receiver, Sender, Transport};
@@ -298,6 +298,8 @@ pub(crate) fn timed(
     })
 }
 
+/// Not inlined, as all four loops: one of its own has the registers to itself.
+#[inline(never)]
 fn produce(sender: &mut impl Sender, row: &Row, id: u16, barrier: &Barrier) -> io::Result<Report> {
     let mut message = vec![0; row.size];
     let mut tally = Tally::default();
@@ -316,28 +318,50 @@ fn produce(sender: &mut impl Sender, row: &Row, id: u16, barrier: &Barrier) -> i
     Ok(Report { tally, end_ns, ..Report::default() })
 }
 
+#[inline(never)]
 fn consume(receiver: &mut impl Receiver, size: usize) -> io::Result<Report> {
     let mut buffer = vec![0; size];
     let mut verifier = Verifier::new(size);
     let mut tally = Tally::default();
-    let (mut ends, mut fault) = (0, None);
-    while ends == 0 {
-        receiver.recv_some(&mut buffer, |message| match verifier.accept(message) {
-            Ok(Arrival::Message { sum }) => tally.add(sum),
-            Ok(Arrival::End) => ends += 1,
-            Err(found) => fault = Some(found),
+    let mut rest = Rest::default();
+    while rest.ends == 0 {
+        tally = receiver.recv_some(&mut buffer, tally, |tally, message| {
+            match verifier.accept(message) {
+                Ok(Arrival::Message { sum }) => return tally.with(sum),
+                other => rest.note(other),
+            }
+            tally
         })?;
-        if let Some(fault) = fault.take() {
+        if let Some(fault) = rest.fault.take() {
             return Err(io::Error::other(fault));
         }
     }
     fill_end(&mut buffer);
-    for _ in 1..ends {
+    for _ in 1..rest.ends {
         receiver.put_back(&buffer)?;
     }
     Ok(Report { tally, ..Report::default() })
 }
 
+/// What came that was no message.
+#[derive(Default)]
+struct Rest {
+    ends: u32,
+    fault: Option<Fault>,
+}
+
+impl Rest {
+    #[cold]
+    #[inline(never)]
+    fn note(&mut self, found: Result<Arrival, Fault>) {
+        match found {
+            Ok(_) => self.ends += 1,
+            Err(fault) => self.fault = Some(fault),
+        }
+    }
+}
+
+#[inline(never)]
 fn ping<S: Sender, R: Receiver>(
     sender: &mut S,
     receiver: &mut R,
@@ -377,6 +401,7 @@ fn ping<S: Sender, R: Receiver>(
     Ok(Report { tally, end_ns, trips, ..Report::default() })
 }
 
+#[inline(never)]
 fn echo<S: Sender, R: Receiver>(
     sender: &mut S,
     receiver: &mut R,

@@ -154,12 +154,16 @@ impl<const N: usize> PutMany for ManyPutter<N> {
 
 impl<const N: usize> GetMany for ManyGetter<N> {
     #[inline]
-    fn get_many(&mut self, most: usize, mut each: impl FnMut(&[u8])) -> io::Result<usize> {
-        let Some(most) = NonZeroUsize::new(most) else { return Ok(0) };
+    fn get_many<S: Copy>(
+        &mut self,
+        most: usize,
+        state: S,
+        mut read: impl FnMut(S, &[u8]) -> S,
+    ) -> io::Result<S> {
+        let Some(most) = NonZeroUsize::new(most) else { return Ok(state) };
         let batch = until(|| self.0.try_reserve_read_batch(most));
         let (first, second) = batch.as_slices();
-        first.iter().chain(second).for_each(|message| each(message));
-        Ok(batch.len())
+        Ok(first.iter().chain(second).fold(state, |state, message| read(state, message)))
     }
 
     fn put_back(&mut self, message: &[u8]) -> io::Result<()> {

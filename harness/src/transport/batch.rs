@@ -1,15 +1,14 @@
 //! Several messages at a time: put together, and got as many as there are.
-//!
-//! A program that puts values knows at compile time how long they are, so the usual lengths are known here.
 
 use std::array;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 
-use shmq_engine::{Consumer, Producer, Queue};
+use shmq_engine::{Consumer, PopError, Producer, Queue};
 
 use super::shmq::{other, ours, queue};
+use super::values::by_size;
 use super::{End, Link, Receiver, Sender, Transport};
 use crate::plan::{Mode, Row};
 use crate::worker::{Done, Spec, run_process};
@@ -23,13 +22,11 @@ pub(super) const TRANSPORT: Transport = Transport {
 };
 
 fn work(spec: &Spec) -> Done {
-    match spec.row().size {
-        8 => run_process::<BatchLink<[u8; 8]>>(spec),
-        48 => run_process::<BatchLink<[u8; 48]>>(spec),
-        64 => run_process::<BatchLink<[u8; 64]>>(spec),
-        256 => run_process::<BatchLink<[u8; 256]>>(spec),
-        _ => run_process::<BatchLink<Box<[u8]>>>(spec),
-    }
+    by_size!(
+        spec,
+        N => run_process::<BatchLink<[u8; N]>>(spec),
+        else run_process::<BatchLink<Box<[u8]>>>(spec)
+    )
 }
 
 /// Our slots take messages of up to so many bytes.
@@ -48,12 +45,20 @@ pub fn batches_unavailable(row: &Row) -> Option<String> {
 }
 
 /// A message: an array, or of a length that only its row knows.
-pub trait Unit: AsRef<[u8]> + AsMut<[u8]> + fmt::Debug + 'static {
+pub trait Unit: AsRef<[u8]> + AsMut<[u8]> + fmt::Debug + Sized + 'static {
     /// One of `size` bytes.
     fn of(size: usize) -> Self;
 
-    /// Shows `bytes` to `read`, so that the compiler knows how many they are, if they are as many as in these.
-    fn show(bytes: &[u8], read: impl FnMut(&[u8]));
+    /// Gets some from our queue, as many as `messages` at most, and shows them to `read`.
+    ///
+    /// # Errors
+    /// What fails the cell.
+    fn get<S: Copy>(
+        consumer: &mut Consumer,
+        messages: &mut [Self],
+        state: S,
+        read: impl FnMut(S, &[u8]) -> S,
+    ) -> Result<S, PopError>;
 }
 
 impl<const N: usize> Unit for [u8; N] {
@@ -63,11 +68,14 @@ impl<const N: usize> Unit for [u8; N] {
     }
 
     #[inline]
-    fn show(bytes: &[u8], mut read: impl FnMut(&[u8])) {
-        match <&Self>::try_from(bytes) {
-            Ok(array) => read(array),
-            Err(_) => read(bytes),
-        }
+    fn get<S: Copy>(
+        consumer: &mut Consumer,
+        messages: &mut [Self],
+        state: S,
+        mut read: impl FnMut(S, &[u8]) -> S,
+    ) -> Result<S, PopError> {
+        let count = consumer.pop_values(messages)?;
+        Ok(messages[..count].iter().fold(state, |state, message| read(state, message)))
     }
 }
 
@@ -77,8 +85,14 @@ impl Unit for Box<[u8]> {
     }
 
     #[inline]
-    fn show(bytes: &[u8], mut read: impl FnMut(&[u8])) {
-        read(bytes);
+    fn get<S: Copy>(
+        consumer: &mut Consumer,
+        messages: &mut [Self],
+        mut state: S,
+        mut read: impl FnMut(S, &[u8]) -> S,
+    ) -> Result<S, PopError> {
+        consumer.pop_many(messages.len(), |message| state = read(state, message))?;
+        Ok(state)
     }
 }
 
@@ -93,11 +107,16 @@ pub trait PutMany {
 
 /// A consumer's end that gives several messages.
 pub trait GetMany {
-    /// Shows the next messages to `each`, at most `most`, and says how many. Blocks until it is one.
+    /// Shows the next messages to `read`, at most `most`. Blocks until it is one.
     ///
     /// # Errors
     /// What fails the cell.
-    fn get_many(&mut self, most: usize, each: impl FnMut(&[u8])) -> io::Result<usize>;
+    fn get_many<S: Copy>(
+        &mut self,
+        most: usize,
+        state: S,
+        read: impl FnMut(S, &[u8]) -> S,
+    ) -> io::Result<S>;
 
     /// Puts a message back, for another consumer.
     ///
@@ -147,17 +166,20 @@ pub struct BatchReceiver<G>(pub G);
 
 impl<G: GetMany> Receiver for BatchReceiver<G> {
     fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut length = 0;
-        self.0.get_many(1, |message| {
-            length = message.len();
+        self.0.get_many(1, 0, |_, message| {
             buffer.copy_from_slice(message);
-        })?;
-        Ok(length)
+            message.len()
+        })
     }
 
     #[inline]
-    fn recv_some(&mut self, _buffer: &mut [u8], read: impl FnMut(&[u8])) -> io::Result<()> {
-        self.0.get_many(BATCH, read).map(drop)
+    fn recv_some<S: Copy>(
+        &mut self,
+        _buffer: &mut [u8],
+        state: S,
+        read: impl FnMut(S, &[u8]) -> S,
+    ) -> io::Result<S> {
+        self.0.get_many(BATCH, state, read)
     }
 
     fn put_back(&mut self, message: &[u8]) -> io::Result<()> {
@@ -172,7 +194,7 @@ struct BatchLink<M>(PhantomData<M>);
 struct Getter<M> {
     queue: Queue,
     consumer: Consumer,
-    messages: PhantomData<M>,
+    messages: [M; BATCH],
 }
 
 impl<M: Unit> Link for BatchLink<M> {
@@ -184,10 +206,10 @@ impl<M: Unit> Link for BatchLink<M> {
         Ok(BatchSender::new(producer, row.size))
     }
 
-    fn receiver(end: End, _: &Row) -> io::Result<Self::Receiver> {
+    fn receiver(end: End, row: &Row) -> io::Result<Self::Receiver> {
         let queue = queue(end)?;
         let consumer = queue.consumer().map_err(other)?;
-        Ok(BatchReceiver(Getter { queue, consumer, messages: PhantomData }))
+        Ok(BatchReceiver(Getter { queue, consumer, messages: array::from_fn(|_| M::of(row.size)) }))
     }
 }
 
@@ -204,8 +226,13 @@ impl PutMany for Producer {
 
 impl<M: Unit> GetMany for Getter<M> {
     #[inline]
-    fn get_many(&mut self, most: usize, mut each: impl FnMut(&[u8])) -> io::Result<usize> {
-        self.consumer.pop_many(most, |message| M::show(message, &mut each)).map_err(other)
+    fn get_many<S: Copy>(
+        &mut self,
+        most: usize,
+        state: S,
+        read: impl FnMut(S, &[u8]) -> S,
+    ) -> io::Result<S> {
+        M::get(&mut self.consumer, &mut self.messages[..most], state, read).map_err(other)
     }
 
     fn put_back(&mut self, message: &[u8]) -> io::Result<()> {

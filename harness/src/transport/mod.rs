@@ -11,6 +11,7 @@ mod pipe;
 mod shmq;
 mod tcp;
 mod unix;
+mod values;
 
 use std::any::Any;
 use std::io;
@@ -277,13 +278,19 @@ pub trait Receiver {
         Ok(read(&buffer[..length]))
     }
 
-    /// Shows the next message to `read`, or several, if the transport gets several at once.
+    /// Shows the next message to `read`, or several, if the transport gets several at once: a fold of them, for
+    /// what is handed on from message to message can stay in registers.
     ///
     /// # Errors
     /// What fails the cell.
     #[inline]
-    fn recv_some(&mut self, buffer: &mut [u8], read: impl FnMut(&[u8])) -> io::Result<()> {
-        self.recv_with(buffer, read)
+    fn recv_some<S: Copy>(
+        &mut self,
+        buffer: &mut [u8],
+        state: S,
+        mut read: impl FnMut(S, &[u8]) -> S,
+    ) -> io::Result<S> {
+        self.recv_with(buffer, |message| read(state, message))
     }
 
     /// Of several messages shown at once, this one is for another consumer.

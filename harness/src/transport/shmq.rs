@@ -6,6 +6,7 @@ use std::thread;
 
 use shmq_engine::{Consumer, Options, Producer, PushError, Queue, Role, Wait};
 
+use super::values::work;
 use super::{Channel, End, Group, Link, Receiver, Sender, Transport};
 use crate::error::{During, Result};
 use crate::plan::Row;
@@ -32,7 +33,7 @@ const LOOK: u8 = 1;
 const SLEEP: u8 = 2;
 
 const BOUNDED: Transport =
-    ours("shmq", "this project's queue, in an anonymous memfd", run_process::<ShmqLink<ADAPTIVE>>);
+    ours("shmq", "this project's queue, in an anonymous memfd", work::<ADAPTIVE>);
 
 /// A bounded queue for any number of producers and consumers.
 pub(super) const fn ours(
@@ -76,17 +77,11 @@ pub(super) const LOAN: Transport = Transport {
     ..REF
 };
 
-pub(super) const SPIN: Transport = ours(
-    "shmq-spin",
-    "this project's queue, looking without pause while it waits",
-    run_process::<ShmqLink<LOOK>>,
-);
+pub(super) const SPIN: Transport =
+    ours("shmq-spin", "this project's queue, looking without pause while it waits", work::<LOOK>);
 
-pub(super) const PARK: Transport = ours(
-    "shmq-park",
-    "this project's queue, sleeping whenever it waits",
-    run_process::<ShmqLink<SLEEP>>,
-);
+pub(super) const PARK: Transport =
+    ours("shmq-park", "this project's queue, sleeping whenever it waits", work::<SLEEP>);
 
 pub(super) const SPSC: Transport = Transport {
     name: "shmq-spsc",
@@ -164,9 +159,9 @@ pub(super) fn queue(end: End) -> io::Result<Queue> {
     Queue::from_fd(end.fd()?).map_err(other)
 }
 
-/// `WAIT`: one of the above.
+/// Messages of any length. `WAIT`: one of the above.
 #[derive(Debug)]
-struct ShmqLink<const WAIT: u8>;
+pub(super) struct ShmqLink<const WAIT: u8>;
 
 const fn wait(how: u8) -> Wait {
     match how {
