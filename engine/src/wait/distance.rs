@@ -27,10 +27,11 @@ const FIRST: u64 = 8;
 const EVERY: u64 = 32;
 /// A distance is at most so many cache lines.
 const LINES_MAX: u64 = 8192;
-/// So many are asked for at a time.
-const ASKED: usize = 16;
-/// For who takes more at a time, at most as many times that: half of a cache of the first level.
-const BLOCKS_MAX: u64 = 16;
+/// So many of them are asked for at a time, twice as many if two share a line; but of long ones fewer.
+const ASKED: u64 = 16;
+const ASKED_LINES: u64 = 64;
+/// For who takes more at a time, at most so many lines: half of a cache of the first level.
+const ASKED_LINES_MAX: u64 = 256;
 /// Messages that follow each other more slowly are no stream: cycles for each, and for each of its lines. (As
 /// slowly they come, between far CPUs, as long as the consumer is near.)
 const PACE: u64 = 400;
@@ -52,6 +53,8 @@ pub(crate) struct Distance {
     far: u64,
     /// Messages that are asked for at a time.
     block: u64,
+    /// The most, for who takes so many at once.
+    block_max: u64,
     pace: u64,
     /// Cycles that are waited at most: not as long as a slow stream needs to get so far.
     longest: u64,
@@ -75,9 +78,12 @@ impl Distance {
         let far = far.min(LINES_MAX / lines).min(capacity / 2);
         let is_worth_it = capacity >= PLACES_MIN && far >= FIRST;
         let far = if is_worth_it { 1 << far.ilog2() } else { 0 };
+        let of_lines = |lines: u64| (lines * LINE as u64 / stride as u64).max(1);
+        let asked = if stride < LINE { 2 * ASKED } else { ASKED };
         Self {
             far,
-            block: if has_spare(stride) { (ASKED * LINE / stride).max(1) as u64 } else { far },
+            block: if has_spare(stride) { asked.min(of_lines(ASKED_LINES)) } else { far },
+            block_max: of_lines(ASKED_LINES_MAX),
             pace: PACE + PACE_OF_LINE * lines.min(PACE_LINES_MAX),
             longest: (far * stride as u64 / LINE as u64 * PACE_OF_LINE).min(LONGEST_MAX),
             known: 0,
@@ -120,7 +126,7 @@ impl Distance {
             first = head();
         }
         let most = self.known.saturating_sub(first).min(self.far);
-        let count = self.block.max(least as u64).min(BLOCKS_MAX * self.block).min(most);
+        let count = self.block.max(self.block_max.min(least as u64)).min(most);
         if count > 0 {
             // One of them is about to be taken.
             self.left = count as i64 - 1;
@@ -192,17 +198,17 @@ mod tests {
     fn it_looks_once_in_a_while_and_asks_for_what_is_there_block_by_block() {
         let mut distance = distance();
         assert_eq!(takes(&mut distance), EVERY as usize);
-        let (head, block) = (Cell::new(100), ASKED as u64);
+        let (head, block) = (Cell::new(100), ASKED);
         let asked = |distance: &mut Distance, is_there| {
             let tickets = distance.keep(0, false, u64::MAX, || head.get(), |_| is_there);
             head.set(head.get() + block);
             tickets
         };
-        for from in (100..100 + FAR_MAX).step_by(ASKED) {
+        for from in (100..100 + FAR_MAX).step_by(ASKED as usize) {
             // It looks at the first of them only.
             assert_eq!(asked(&mut distance, from == 100), from..from + block);
             // That take, and those.
-            assert_eq!(takes(&mut distance), ASKED - 1);
+            assert_eq!(takes(&mut distance), ASKED as usize - 1);
         }
         assert!(asked(&mut distance, false).is_empty());
         assert_eq!(takes(&mut distance), EVERY as usize);
@@ -220,7 +226,7 @@ mod tests {
         // Nor for what comes behind the end.
         assert_eq!(distance.keep(20, false, end + 3, || end, |_| true), end..end + 3);
         assert!(distance.keep(20, false, end + 3, || end + 3, |_| true).is_empty());
-        assert_eq!(takes(&mut distance), ASKED, "it looks soon again");
+        assert_eq!(takes(&mut distance), ASKED as usize, "it looks soon again");
         // Others take the last while it looks.
         let head = Cell::new(2 * FAR_MAX);
         let taken = distance.keep(20, false, u64::MAX, || head.replace(4 * FAR_MAX), |_| true);
@@ -232,13 +238,15 @@ mod tests {
         let mut distance = distance();
         assert_eq!(distance.keep(1, true, u64::MAX, || u64::MAX, |_| true), u64::MAX..u64::MAX);
         let found = distance.keep(1, false, u64::MAX, || (1 << 63) - FAR_MAX, |_| true);
-        assert_eq!(found.end - found.start, ASKED as u64);
+        assert_eq!(found.end - found.start, ASKED);
         assert_eq!(distance.keep(usize::MAX, false, u64::MAX, || 0, |_| true), 0..FAR_MAX);
         assert!(takes(&mut distance) < FAR_MAX as usize, "it looks again");
         // Of 8 lines each.
         let mut distance = Distance::of(1024, 8 * LINE);
         let found = distance.keep(usize::MAX, false, u64::MAX, || 0, |_| true);
-        assert_eq!(found, 0..BLOCKS_MAX * ASKED as u64 / 8);
+        assert_eq!(found, 0..ASKED_LINES_MAX / 8);
+        let found = distance.keep(1, false, u64::MAX, || 0, |_| true);
+        assert_eq!(found, 0..ASKED_LINES / 8);
     }
 
     #[test]
