@@ -134,7 +134,7 @@ fn a_length_that_no_message_has_is_an_error() {
 fn errors_say_expected_found_and_what_to_do() {
     let good = segment();
     let text = refusal(&with_word(good.clone(), 1, 77)).to_string();
-    assert_eq!(text, "the segment has layout version 77, this build has 6; rebuild one side");
+    assert_eq!(text, "the segment has layout version 77, this build has 7; rebuild one side");
     let text = refusal(&good[..1000]).to_string();
     assert!(text.starts_with("the segment is truncated: expected "), "{text}");
 }

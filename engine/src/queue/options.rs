@@ -77,7 +77,7 @@ impl Options {
     }
 
     /// The longest message that lies in its slot, in bytes; 48 by default. A slot takes 16 bytes more, and up
-    /// to 888 bytes 8 more for each further cache line, in whole cache lines of 64; or 32, for messages of
+    /// to 2,232 bytes 8 more for each further cache line, in whole cache lines of 64; or 32, for messages of
     /// at most 16 bytes if there are no longer ones. Longer messages lie in blocks of their own, and cost
     /// some tens of nanoseconds more.
     #[must_use]
