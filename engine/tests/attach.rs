@@ -86,7 +86,7 @@ fn each_wrong_file_has_an_error_of_its_own() {
     let swapped = with_word(good.clone(), 0, magic.swap_bytes());
     assert!(matches!(refusal(&swapped), AttachError::Endianness));
     let other = with_word(good.clone(), 1, 77);
-    assert!(matches!(refusal(&other), AttachError::Version { expected: 6, found: 77 }));
+    assert!(matches!(refusal(&other), AttachError::Version { expected: 7, found: 77 }));
     let other = with_word(good.clone(), 2, 77);
     assert!(matches!(refusal(&other), AttachError::Layout { found: 77, .. }));
     for (word, field) in
@@ -125,6 +125,11 @@ fn a_length_that_no_message_has_is_an_error() {
             file.write_all(&length.to_ne_bytes()).unwrap();
             let mut consumer = queue.consumer().unwrap();
             assert_eq!(consumer.try_pop(&mut [0; 48]), Err(PopError::Corrupt), "{length}");
+            // (What looks like a reference is gone when it has led nowhere: so for it, this comes last.)
+            if length < u32::MAX {
+                let got = consumer.try_pop_values(&mut [[0_u8; 7]; 2]);
+                assert_eq!(got, Err(PopError::Corrupt), "{length}");
+            }
             assert_eq!(consumer.try_pop_many(2, |_| ()), Err(PopError::Corrupt), "{length}");
         }
     }

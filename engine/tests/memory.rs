@@ -3,6 +3,7 @@
 
 use std::env;
 use std::process::{Command, Output};
+use std::slice;
 use std::thread;
 use std::time::Duration;
 
@@ -351,4 +352,52 @@ fn several_values_are_got_at_once_up_to_what_is_none() {
     assert_eq!(error, PopError::NotAValue { len: 4, size: 8 });
     assert!(error.to_string().contains("4 bytes"), "{error}");
     assert_eq!((consumer.pop_values(&mut words), words), (Ok(2), [6, 7, 3, 4]));
+}
+
+/// Several of them, in queues of all kinds, put before they are waited for and after.
+fn pass_values<const SIZE: usize>() {
+    let whole = Options::new(70).message_max(SIZE);
+    let growing = Options::unbounded().inline(SIZE).max_bytes(1 << 28);
+    let by_reference = Options::new(70).inline(16).max_bytes(1 << 28);
+    for options in [whole, growing, by_reference] {
+        let queue = options.create_heap().unwrap();
+        let values: Vec<_> = (0..60_u8).map(|at| [at; SIZE]).collect();
+        let put = || queue.producer().unwrap().push_values(&values).unwrap();
+        let got = || {
+            let (mut consumer, mut all) = (queue.consumer().unwrap(), Vec::new());
+            let mut some = [[0_u8; SIZE]; 50];
+            while all.len() < values.len() {
+                let got = consumer.pop_values(&mut some).unwrap();
+                all.extend_from_slice(&some[..got]);
+            }
+            all
+        };
+        put();
+        assert!(got() == values, "{SIZE} bytes");
+        thread::scope(|scope| {
+            let got = scope.spawn(got);
+            put();
+            assert!(got.join().unwrap() == values, "{SIZE} bytes");
+        });
+    }
+}
+
+#[test]
+fn values_of_all_sizes_come_back_whole() {
+    pass_values::<1>();
+    pass_values::<13>();
+    pass_values::<48>();
+    pass_values::<57>();
+    pass_values::<320>();
+    pass_values::<3000>();
+}
+
+#[test]
+fn a_value_larger_than_a_stack_goes_into_the_callers_memory() {
+    const SIZE: usize = 16 << 20;
+    let queue = Options::new(2).create_heap().unwrap();
+    queue.producer().unwrap().push(&vec![7; SIZE]).unwrap();
+    let mut value: Box<[u8; SIZE]> = vec![0; SIZE].into_boxed_slice().try_into().unwrap();
+    let got = queue.consumer().unwrap().pop_values(slice::from_mut(&mut *value));
+    assert!(got == Ok(1) && value.iter().all(|&byte| byte == 7));
 }

@@ -77,9 +77,13 @@ fn case() -> impl Strategy<Value = Case> {
     let role = prop_oneof![Just(Role::One), Just(Role::Many)];
     let usual = Options::new(1).create_heap().unwrap().fences();
     let fences = prop_oneof![Just(usual), Just(Fences::Full)];
-    // 300 bytes: past the point where copies become string instructions.
+    // 300 bytes: of several lines. 3,000: of slots in one piece, where copies are string instructions.
     let sizes = prop_oneof![
-        (Just(Kind::Whole), 1..=9_usize, prop_oneof![Just(0_usize), 1..=48_usize, Just(300)]),
+        (
+            Just(Kind::Whole),
+            1..=9_usize,
+            prop_oneof![Just(0_usize), 1..=48_usize, Just(300), Just(3000)]
+        ),
         (Just(Kind::ByReference), 1..=9_usize, prop_oneof![Just(1000_usize), Just(300_000)]),
         (Just(Kind::Growing), Just(usize::MAX), prop_oneof![Just(48_usize), Just(70_000)]),
     ];
@@ -102,7 +106,7 @@ fn create(case: &Case) -> Queue {
     let options = match case.kind {
         Kind::Whole => Options::new(case.capacity),
         Kind::ByReference => Options::new(case.capacity).inline(16),
-        Kind::Growing => Options::unbounded().inline(1000),
+        Kind::Growing => Options::unbounded().inline(3000),
     };
     options
         .message_max(case.message_max)

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crew::{ENDLESS, Producer};
-use shmq_engine::{Fences, Options, PopError, PushError, Queue, Role};
+use shmq_engine::{Fences, Options, PartlyPut, PopError, PushError, Queue, Role};
 
 /// Queues of every kind, with the length of messages that makes them so.
 fn kinds() -> Vec<(Queue, usize)> {
@@ -46,6 +46,9 @@ fn puts_fail_and_gets_take_what_is_left() {
         assert_eq!(producer.push(&message(9, len)), Err(PushError::ShutDown));
         assert_eq!(producer.reserve(len).unwrap_err(), PushError::ShutDown);
         assert_eq!(producer.try_push_many(&[message(9, len)]), Err(PushError::ShutDown));
+        assert_eq!(producer.try_push_values(&[9_u64]), Err(PushError::ShutDown));
+        let error = producer.push_values(&[9_u64]).unwrap_err();
+        assert_eq!(error, PartlyPut { put: 0, error: PushError::ShutDown });
         let mut buffer = vec![0; len];
         for number in 0..3 {
             consumer.pop(&mut buffer).unwrap();
@@ -56,6 +59,8 @@ fn puts_fail_and_gets_take_what_is_left() {
         let brief = Duration::from_millis(1);
         assert_eq!(consumer.pop_timeout(&mut buffer, brief), Err(PopError::ShutDown));
         assert_eq!(consumer.try_pop_many(3, |_| ()), Err(PopError::ShutDown));
+        assert_eq!(consumer.try_pop_values(&mut [0_u64; 3]), Err(PopError::ShutDown));
+        assert_eq!(consumer.pop_values(&mut [0_u64; 3]), Err(PopError::ShutDown));
         assert!(queue.is_empty());
     }
 }
@@ -127,6 +132,26 @@ fn get_until_told(queue: &Queue, start: &Barrier) -> u64 {
     start.wait();
     let got = consumer.iter().map(|message| message.map(|_| 1)).sum::<Result<u64, _>>();
     got.unwrap()
+}
+
+#[test]
+fn who_puts_values_is_told_how_many_went_before_the_end() {
+    let queue = Options::new(5).create_heap().unwrap();
+    let mut producer = queue.producer().unwrap();
+    let error = thread::scope(|scope| {
+        let putter = scope.spawn(|| producer.push_values(&[7_u64; 8]).unwrap_err());
+        while queue.len() < 5 {
+            thread::yield_now();
+        }
+        queue.shut_down();
+        putter.join().unwrap()
+    });
+    assert_eq!(error, PartlyPut { put: 5, error: PushError::ShutDown });
+    let mut words = [0_u64; 8];
+    let mut consumer = queue.consumer().unwrap();
+    // One by one, at the end of a queue.
+    let got = (0..5).map(|_| consumer.pop_values(&mut words).unwrap()).sum::<usize>();
+    assert_eq!((got, words[0]), (5, 7));
 }
 
 /// 16 blocked on either side return, and say why. How long it took is only reported: see the harness of

@@ -65,7 +65,8 @@ fn run(queue: &Queue, producers: u64, consumers: usize, each: u64, bytes: usize)
 #[test]
 fn every_message_once_many_to_many() {
     for fences in [usual_fences(), Fences::Full] {
-        for (capacity, bytes) in [(1, 8), (3, 48), (1000, 8), (64, 1024)] {
+        // The last: slots in one piece.
+        for (capacity, bytes) in [(1, 8), (3, 48), (1000, 8), (64, 1024), (64, 3000)] {
             let queue = Options::new(capacity).message_max(bytes).fences(fences);
             let queue = queue.create_heap().unwrap();
             run(&queue, 3, 3, 5_000, bytes);
@@ -90,9 +91,9 @@ fn every_message_once_by_reference() {
 #[test]
 fn every_message_once_through_segments() {
     for fences in [usual_fences(), Fences::Full] {
-        let queue = Options::unbounded().inline(1000).fences(fences).create_heap().unwrap();
+        let queue = Options::unbounded().inline(3000).fences(fences).create_heap().unwrap();
         run(&queue, 3, 3, 20_000, 8);
-        run(&queue, 3, 3, 5_000, 1000);
+        run(&queue, 3, 3, 5_000, 3000);
         assert!(queue.resident_bytes() < 8 << 20, "{} bytes", queue.resident_bytes());
     }
 }

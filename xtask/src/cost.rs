@@ -39,7 +39,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let program = workspace.target.join("release/examples/cost");
     let mut table = Table::new(["operation", "bytes", "instructions"]);
     for operation in OPERATIONS {
-        for size in &args.sizes {
+        for size in args.sizes.iter().filter(|size| has_code(operation, **size)) {
             let [few, many] = COUNTS.map(|count| instructions(&program, operation, *size, count));
             let each = (many? - few?) as f64 / (COUNTS[1] - COUNTS[0]) as f64;
             table.add([operation.to_owned(), size.to_string(), format!("{each:.1}")]);
@@ -47,6 +47,11 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     }
     print!("{}", table.markdown());
     Ok(())
+}
+
+/// Values are of types, of which the program has some.
+fn has_code(operation: &str, size: usize) -> bool {
+    !operation.ends_with("-values") || [8, 48, 256].contains(&size)
 }
 
 /// Of the whole program.

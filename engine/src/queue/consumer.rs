@@ -336,8 +336,9 @@ impl Consumer {
         self.take_one(buffer, longest)
     }
 
+    /// Takes it as soon as there is one.
     #[cold]
-    fn take_until(
+    pub(super) fn take_until(
         &mut self,
         buffer: &mut [u8],
         longest: usize,

@@ -55,12 +55,27 @@ impl Consumer {
     }
 
     fn pop_ref_by(&mut self, deadline: Deadline) -> Result<Message<'_>, PopError> {
+        self.hold(|consumer, scratch| match deadline {
+            Deadline::NOW => consumer.take_at_once(scratch, usize::MAX),
+            deadline => consumer.take(scratch, usize::MAX, deadline),
+        })
+    }
+
+    /// The same by who has looked for messages, in vain.
+    pub(super) fn pop_ref_after_look(&mut self, may_wait: bool) -> Result<Message<'_>, PopError> {
+        self.hold(|consumer, scratch| match may_wait {
+            false => consumer.take_now(scratch, usize::MAX),
+            true => consumer.take_until(scratch, usize::MAX, Deadline::NEVER),
+        })
+    }
+
+    fn hold(
+        &mut self,
+        take: impl FnOnce(&mut Self, &mut [u8]) -> Result<Got, PopError>,
+    ) -> Result<Message<'_>, PopError> {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.resize(scratch.len().max(self.inline_max()), 0);
-        let got = match deadline {
-            Deadline::NOW => self.take_at_once(&mut scratch, usize::MAX),
-            deadline => self.take(&mut scratch, usize::MAX, deadline),
-        };
+        let got = take(self, &mut scratch);
         self.scratch = scratch;
         let body = match got? {
             Got::Copied(len) => Body::Copied(len),

@@ -17,6 +17,7 @@ impl<T: IntoBytes + Immutable> AsRef<[u8]> for Value<T> {
 }
 
 fn messages<T>(values: &[T]) -> &[Value<T>] {
+    const { assert!(size_of::<T>() > 0, "a message of no bytes is no value") };
     // SAFETY: a `Value<T>` is laid out as a `T` (repr(transparent)), so a slice of them as well.
     unsafe { &*(std::ptr::from_ref(values) as *const [Value<T>]) }
 }
@@ -115,9 +116,10 @@ impl Message<'_> {
         &self,
         value: &mut T,
     ) -> Result<(), PopError> {
-        *value = self
-            .read_value()
-            .ok_or(PopError::NotAValue { len: self.len(), size: size_of::<T>() })?;
+        if self.len() != size_of::<T>() {
+            return Err(PopError::NotAValue { len: self.len(), size: size_of::<T>() });
+        }
+        self.copy_to(0, value.as_mut_bytes());
         Ok(())
     }
 

@@ -24,7 +24,7 @@ const FURTHER: usize = (LINE - LINE_HEAD) * WORD;
 
 /// Of a slot of more words the payload is one piece, and nothing is asked for: between near CPUs, a string
 /// instruction is faster.
-const SHORT: usize = 40 * LINE;
+pub(super) const SHORT: usize = 40 * LINE;
 
 /// From this length on a string instruction beats a loop of word accesses.
 #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]

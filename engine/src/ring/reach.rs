@@ -246,7 +246,9 @@ mod tests {
 
     #[test]
     fn nothing_is_asked_for_where_there_is_no_such_word_or_no_slot() {
-        for (stride, from, count) in [(8, 0, 0), (8, u64::MAX, 9), (12, 0, 9), (136, 0, 9)] {
+        for (stride, from, count) in
+            [(8, 0, 0), (8, u64::MAX, 9), (12, 0, 9), (payload::SHORT + payload::LINE, 0, 9)]
+        {
             assert!(asked(stride, from, count).is_empty(), "stride {stride}");
         }
         Reach::nothing().ask(7, 9);

@@ -85,7 +85,7 @@ impl Ring<'_> {
     }
 
     /// Stores and publishes what is claimed from `first` on, until one turns out to have been passed
-    /// over. Says how many were kept.
+    /// over. Says how many were kept. Not inlined: its loop needs all registers.
     #[inline(never)]
     fn publish_run<M: AsRef<[u8]>>(
         &self,
@@ -174,15 +174,21 @@ impl Ring<'_> {
         let inline_max = self.shape.inline_max;
         let head = self.control.head.load(HEAD);
         let places = out.chunks_exact_mut(self.run_stride()).zip(lens);
-        let copied = self.copy_run(&grip.reach(), head, places, |(place, copied), len| {
-            *copied = len;
-            if len <= inline_max { place.get_mut(..len) } else { None }
-        });
+        // SAFETY: no part is longer than inline_max.
+        let copied = unsafe {
+            self.copy_run(&grip.reach(), head, places, |(place, copied), len| {
+                *copied = len;
+                if len <= inline_max { place.get_mut(..len) } else { None }
+            })
+        };
         self.take_run(head, copied)
     }
 
     /// The same of messages of `size` bytes each, up to the first of another length: message n goes to
     /// `out[n * size..]`.
+    ///
+    /// # Panics
+    /// If `size` is 0.
     #[inline(always)]
     pub fn pop_row(&self, grip: &Grip<'_>, out: &mut [u8], size: usize) -> Option<Run> {
         if size > self.shape.inline_max {
@@ -191,17 +197,19 @@ impl Ring<'_> {
         let head = self.control.head.load(HEAD);
         let most = out.len().min(RUN_MAX * size);
         let places = out[..most].chunks_exact_mut(size);
-        let copied = self.copy_run(&grip.reach(), head, places, |place, len| {
-            if len == size { Some(place) } else { None }
-        });
+        let part = |place, len| if len == size { Some(place) } else { None };
+        // SAFETY: a place has `size` bytes, which is no more than inline_max.
+        let copied = unsafe { self.copy_run(&grip.reach(), head, places, part) };
         self.take_run(head, copied)
     }
 
     /// Copies what is published from `head` on, each message into its part of the next of `places`, up to the first
-    /// that has none: how many, and whether nothing was published behind them. No part is longer than
-    /// `inline_max`.
+    /// that has none: how many, and whether nothing was published behind them.
+    ///
+    /// # Safety
+    /// No part is longer than `inline_max`.
     #[inline(always)]
-    fn copy_run<'o, P>(
+    unsafe fn copy_run<'o, P>(
         &self,
         reach: &Reach<'_>,
         head: u64,
@@ -214,7 +222,7 @@ impl Ring<'_> {
                 return ((ticket - head) as usize, true);
             }
             let Some(part) = part(place, slot.length() as usize) else { break };
-            // SAFETY: a slot's payload holds inline_max bytes (Ring::new), and this is no longer.
+            // SAFETY: a slot's payload holds inline_max bytes (Ring::new), and this is no longer (contract).
             unsafe { slot.read(part) };
             ticket += 1;
         }

@@ -27,7 +27,8 @@ const FIRST: u64 = 8;
 const EVERY: u64 = 32;
 /// A distance is at most so many cache lines.
 const LINES_MAX: u64 = 8192;
-/// So many of them are asked for at a time, twice as many if two share a line; but of long ones fewer.
+/// So many messages are asked for at a time, twice as many if two share a line; but of long ones only as many as have
+/// so many lines.
 const ASKED: u64 = 16;
 const ASKED_LINES: u64 = 64;
 /// For who takes more at a time, at most so many lines: half of a cache of the first level.

@@ -44,9 +44,7 @@ impl Consumer {
         self.look();
         let mut done = runs(0, most, true, |done| self.pop_run(most - done, &mut each));
         if let Err(PopError::Empty) = done {
-            let mut first = Vec::new();
-            self.pop_vec(&mut first)?;
-            each(&first);
+            each(&self.pop_ref_after_look(true)?.to_vec());
             done = runs(1, most, true, |done| self.pop_run(most - done, &mut each));
         }
         let done = done?;
@@ -54,9 +52,11 @@ impl Consumer {
         Ok(done)
     }
 
-    /// Gets messages, each the bytes of a `T`, into `values`, as many as are there and there is room for. Says how
-    /// many: if fewer, there may be more. The least that a message can cost: those in slots are taken several
-    /// at once, and copied once.
+    /// Gets messages, each the bytes of a `T`, into `values`, as many as there is room for, and says how many; what
+    /// lies behind those may have been overwritten. The least that a message can cost: those in slots are taken
+    /// several at once, and copied once. If there are fewer than asked for, there may be more: a get stops at
+    /// the end of a segment of a growing queue, and those that do not lie in slots, or that are left after a
+    /// shutdown, come one by one.
     ///
     /// # Errors
     /// As for [`Consumer::try_pop_ref`], if there was none; [`PopError::NotAValue`] if the first message has not
@@ -96,8 +96,7 @@ impl Consumer {
         }
         let mut done = self.pop_rows(values);
         if done == 0 {
-            let first = if may_wait { self.pop_ref() } else { self.try_pop_ref() };
-            first?.read_exactly(&mut values[0])?;
+            self.pop_ref_after_look(may_wait)?.read_exactly(&mut values[0])?;
             done = 1 + self.pop_rows(&mut values[1..]);
         }
         self.took(done);
@@ -121,7 +120,7 @@ impl Consumer {
         let run = self.shared.ring().pop_run(&self.grip, &mut scratch, lens);
         let Some(run) = run else {
             self.scratch = scratch;
-            each(&self.try_pop_ref()?.to_vec());
+            each(&self.pop_ref_after_look(false)?.to_vec());
             return Ok((1, false));
         };
         let got = self.got(run);
