@@ -356,7 +356,7 @@ impl Rest {
     fn note(&mut self, found: Result<Arrival, Fault>) {
         match found {
             Ok(_) => self.ends += 1,
-            Err(fault) => self.fault = Some(fault),
+            Err(fault) => _ = self.fault.get_or_insert(fault),
         }
     }
 }

@@ -2,24 +2,16 @@
 
 use std::io;
 
-use shmq_harness::Row;
-
-/// The lengths that there is code for.
-const SIZES: [usize; 6] = [8, 48, 64, 256, 1024, 16384];
+use shmq_harness::{Row, SIZES};
 
 /// `by_size!(row, N => f::<N>())`: with the message's length as a constant.
 macro_rules! by_size {
     ($row:expr, $size:ident => $what:expr) => {
-        $crate::fixed::by_size!($row, $size => $what, 8 48 64 256 1024 16384)
-    };
-    ($row:expr, $size:ident => $what:expr, $($length:literal)+) => {
-        match $row.size {
-            $($length => {
-                const $size: usize = $length;
-                $what
-            })+
-            other => Err(::std::io::Error::other(format!("no code for {other} bytes"))),
-        }
+        ::shmq_harness::by_size!(
+            $row.size,
+            $size => $what,
+            else Err(::std::io::Error::other(format!("no code for {} bytes", $row.size)))
+        )
     };
 }
 pub(crate) use by_size;

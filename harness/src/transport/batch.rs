@@ -5,11 +5,11 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 
-use shmq_engine::{Consumer, PopError, Producer, Queue};
+use shmq_engine::{Consumer, Producer, Queue};
 
 use super::shmq::{other, ours, queue};
-use super::values::by_size;
 use super::{End, Link, Receiver, Sender, Transport};
+use crate::by_size;
 use crate::plan::{Mode, Row};
 use crate::worker::{Done, Spec, run_process};
 
@@ -23,7 +23,7 @@ pub(super) const TRANSPORT: Transport = Transport {
 
 fn work(spec: &Spec) -> Done {
     by_size!(
-        spec,
+        spec.row().size,
         N => run_process::<BatchLink<[u8; N]>>(spec),
         else run_process::<BatchLink<Box<[u8]>>>(spec)
     )
@@ -48,17 +48,6 @@ pub fn batches_unavailable(row: &Row) -> Option<String> {
 pub trait Unit: AsRef<[u8]> + AsMut<[u8]> + fmt::Debug + Sized + 'static {
     /// One of `size` bytes.
     fn of(size: usize) -> Self;
-
-    /// Gets some from our queue, as many as `messages` at most, and shows them to `read`.
-    ///
-    /// # Errors
-    /// What fails the cell.
-    fn get<S: Copy>(
-        consumer: &mut Consumer,
-        messages: &mut [Self],
-        state: S,
-        read: impl FnMut(S, &[u8]) -> S,
-    ) -> Result<S, PopError>;
 }
 
 impl<const N: usize> Unit for [u8; N] {
@@ -66,33 +55,11 @@ impl<const N: usize> Unit for [u8; N] {
         assert_eq!(size, N, "the size decides which array it is");
         [0; N]
     }
-
-    #[inline]
-    fn get<S: Copy>(
-        consumer: &mut Consumer,
-        messages: &mut [Self],
-        state: S,
-        mut read: impl FnMut(S, &[u8]) -> S,
-    ) -> Result<S, PopError> {
-        let count = consumer.pop_values(messages)?;
-        Ok(messages[..count].iter().fold(state, |state, message| read(state, message)))
-    }
 }
 
 impl Unit for Box<[u8]> {
     fn of(size: usize) -> Self {
         vec![0; size].into()
-    }
-
-    #[inline]
-    fn get<S: Copy>(
-        consumer: &mut Consumer,
-        messages: &mut [Self],
-        mut state: S,
-        mut read: impl FnMut(S, &[u8]) -> S,
-    ) -> Result<S, PopError> {
-        consumer.pop_many(messages.len(), |message| state = read(state, message))?;
-        Ok(state)
     }
 }
 
@@ -187,30 +154,53 @@ impl<G: GetMany> Receiver for BatchReceiver<G> {
     }
 }
 
+/// Of arrays, or of slices.
 #[derive(Debug)]
 struct BatchLink<M>(PhantomData<M>);
 
+/// With room for a batch, if one is got at once.
 #[derive(Debug)]
-struct Getter<M> {
+struct Getter<R> {
     queue: Queue,
     consumer: Consumer,
-    messages: [M; BATCH],
+    room: R,
 }
 
-impl<M: Unit> Link for BatchLink<M> {
-    type Sender = BatchSender<Producer, M>;
-    type Receiver = BatchReceiver<Getter<M>>;
+impl<const N: usize> Link for BatchLink<[u8; N]> {
+    type Sender = BatchSender<Producer, [u8; N]>;
+    type Receiver = BatchReceiver<Getter<[[u8; N]; BATCH]>>;
 
     fn sender(end: End, row: &Row) -> io::Result<Self::Sender> {
-        let producer = queue(end)?.producer().map_err(other)?;
-        Ok(BatchSender::new(producer, row.size))
+        sender(end, row)
     }
 
-    fn receiver(end: End, row: &Row) -> io::Result<Self::Receiver> {
-        let queue = queue(end)?;
-        let consumer = queue.consumer().map_err(other)?;
-        Ok(BatchReceiver(Getter { queue, consumer, messages: array::from_fn(|_| M::of(row.size)) }))
+    fn receiver(end: End, _: &Row) -> io::Result<Self::Receiver> {
+        receiver(end, [[0; N]; BATCH])
     }
+}
+
+impl Link for BatchLink<Box<[u8]>> {
+    type Sender = BatchSender<Producer, Box<[u8]>>;
+    type Receiver = BatchReceiver<Getter<()>>;
+
+    fn sender(end: End, row: &Row) -> io::Result<Self::Sender> {
+        sender(end, row)
+    }
+
+    fn receiver(end: End, _: &Row) -> io::Result<Self::Receiver> {
+        receiver(end, ())
+    }
+}
+
+fn sender<M: Unit>(end: End, row: &Row) -> io::Result<BatchSender<Producer, M>> {
+    let producer = queue(end)?.producer().map_err(other)?;
+    Ok(BatchSender::new(producer, row.size))
+}
+
+fn receiver<R>(end: End, room: R) -> io::Result<BatchReceiver<Getter<R>>> {
+    let queue = queue(end)?;
+    let consumer = queue.consumer().map_err(other)?;
+    Ok(BatchReceiver(Getter { queue, consumer, room }))
 }
 
 impl PutMany for Producer {
@@ -224,19 +214,41 @@ impl PutMany for Producer {
     }
 }
 
-impl<M: Unit> GetMany for Getter<M> {
+impl<const N: usize> GetMany for Getter<[[u8; N]; BATCH]> {
     #[inline]
     fn get_many<S: Copy>(
         &mut self,
         most: usize,
         state: S,
-        read: impl FnMut(S, &[u8]) -> S,
+        mut read: impl FnMut(S, &[u8]) -> S,
     ) -> io::Result<S> {
-        M::get(&mut self.consumer, &mut self.messages[..most], state, read).map_err(other)
+        let count = self.consumer.pop_values(&mut self.room[..most]).map_err(other)?;
+        Ok(self.room[..count].iter().fold(state, |state, message| read(state, message)))
     }
 
     fn put_back(&mut self, message: &[u8]) -> io::Result<()> {
-        let mut producer = self.queue.producer().map_err(other)?;
-        producer.push(message).map_err(other)
+        put_back(&self.queue, message)
     }
+}
+
+impl GetMany for Getter<()> {
+    #[inline]
+    fn get_many<S: Copy>(
+        &mut self,
+        most: usize,
+        mut state: S,
+        mut read: impl FnMut(S, &[u8]) -> S,
+    ) -> io::Result<S> {
+        let each = |message: &[u8]| state = read(state, message);
+        self.consumer.pop_many(most, each).map_err(other)?;
+        Ok(state)
+    }
+
+    fn put_back(&mut self, message: &[u8]) -> io::Result<()> {
+        put_back(&self.queue, message)
+    }
+}
+
+fn put_back(queue: &Queue, message: &[u8]) -> io::Result<()> {
+    queue.producer().map_err(other)?.push(message).map_err(other)
 }

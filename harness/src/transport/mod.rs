@@ -21,6 +21,7 @@ use serde::{Serialize, Serializer};
 
 pub use batch::{BatchReceiver, BatchSender, GetMany, PutMany, Unit, batches_unavailable};
 pub use shmq::capacity;
+pub use values::SIZES;
 
 use crate::error::{During, Result};
 use crate::plan::Row;

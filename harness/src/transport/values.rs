@@ -9,27 +9,30 @@ use super::{End, Link, Receiver, Sender};
 use crate::plan::Row;
 use crate::worker::{Done, Spec, run_process};
 
-/// `by_size!(spec, N => f::<N>(), else g())`: with the message's length as a constant, if there is code for it.
+/// The lengths that there is code for.
+pub const SIZES: [usize; 6] = [8, 48, 64, 256, 1024, 16384];
+
+/// `by_size!(size, N => f::<N>(), else g())`: with the length as a constant, if it is one of [`SIZES`].
+#[macro_export]
 macro_rules! by_size {
-    ($spec:expr, $size:ident => $known:expr, else $unknown:expr) => {
-        $crate::transport::values::by_size!(@ $spec, $size => $known, $unknown, 8 48 64 256)
+    ($size:expr, $constant:ident => $known:expr, else $unknown:expr) => {
+        $crate::by_size!(@ $size, $constant => $known, $unknown, 8 48 64 256 1024 16384)
     };
-    (@ $spec:expr, $size:ident => $known:expr, $unknown:expr, $($length:literal)+) => {
-        match $spec.row().size {
+    (@ $size:expr, $constant:ident => $known:expr, $unknown:expr, $($length:literal)+) => {
+        match $size {
             $($length => {
-                const $size: usize = $length;
+                const $constant: usize = $length;
                 $known
             })+
             _ => $unknown,
         }
     };
 }
-pub(super) use by_size;
 
 /// Waits as `WAIT` says.
 pub(super) fn work<const WAIT: u8>(spec: &Spec) -> Done {
     by_size!(
-        spec,
+        spec.row().size,
         N => run_process::<ValueLink<N, WAIT>>(spec),
         else run_process::<ShmqLink<WAIT>>(spec)
     )
@@ -82,5 +85,33 @@ impl<const N: usize> Receiver for ValueReceiver<N> {
             len if len == N => Ok(read(&self.value)),
             len => Err(io::Error::other(format!("a message of {len} bytes arrived"))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shmq_engine::Options;
+
+    use super::*;
+
+    #[test]
+    fn every_length_has_its_code() {
+        for size in SIZES {
+            assert_eq!(by_size!(size, N => N, else 0), size);
+        }
+        assert_eq!(by_size!(9, N => N, else 0), 0);
+    }
+
+    #[test]
+    fn a_message_of_another_length_fails_the_cell() {
+        let queue = Options::new(4).create_heap().unwrap();
+        let mut producer = ValueSender::<8>(queue.producer().unwrap());
+        producer.send(&[7; 8]).unwrap();
+        assert!(producer.send(&[7; 9]).is_err());
+        producer.0.push(&[7; 5]).unwrap();
+        let mut receiver = ValueReceiver { consumer: queue.consumer().unwrap(), value: [0; 8] };
+        assert_eq!(receiver.recv_with(&mut [], <[u8]>::to_vec).unwrap(), [7; 8]);
+        let error = receiver.recv_with(&mut [], <[u8]>::to_vec).unwrap_err();
+        assert!(error.to_string().contains("5 bytes"), "{error}");
     }
 }
