@@ -43,7 +43,7 @@ pub enum Memory {
 pub const PARTICIPANTS: usize = 6;
 
 /// The most memory of queues that have blocks: little, for it is copied for every experiment.
-pub const MAX_BYTES: usize = 1 << 21;
+pub const MAX_BYTES: usize = 1 << 22;
 
 /// One cache line a slot.
 const SHORT: usize = 48;
@@ -52,9 +52,9 @@ const SHORT: usize = 48;
 const LONG: usize = 320;
 /// Beyond the 16 KiB from which a message has a block to itself.
 const HUGE: usize = 20_000;
-/// Slots of a growing queue that are so large that a segment has no more than 64: still asked for, and not.
-const WIDE_ASKED: usize = 888;
+/// Slots of a growing queue that are so large that a segment has no more than 64: of lines, and in one piece.
 const WIDE: usize = 1_000;
+const WHOLE: usize = 2_300;
 
 const fn config(
     name: &'static str,
@@ -80,12 +80,20 @@ const fn growing(name: &'static str, inline: usize, message_max: usize, role: Ro
 /// is a whole [`RUN`], so this queue is for runs.
 pub const RUNS: &str = "many-many-12";
 
+/// Consumers look how far they are behind, and ask for the lines in between, where there are places enough.
+pub const ASKING: &str = "many-many-128";
+/// From the first attempt on, after so many.
+pub const ASKING_AFTER: usize = 32;
+/// For so many lines.
+pub const ASKED: usize = 16;
+
 /// All of them, the most general first.
-pub const CONFIGS: [Config; 15] = [
+pub const CONFIGS: [Config; 16] = [
     config("many-many", 2, SHORT, Role::Many, Role::Many),
     config("many-many-1", 1, SHORT, Role::Many, Role::Many),
     config("many-many-3", 3, SHORT, Role::Many, Role::Many),
     config(RUNS, 12, SHORT, Role::Many, Role::Many),
+    config(ASKING, 128, SHORT, Role::Many, Role::Many),
     config("many-one", 2, SHORT, Role::Many, Role::One),
     config("one-many", 2, SHORT, Role::One, Role::Many),
     config("one-one", 2, SHORT, Role::One, Role::One),
@@ -94,9 +102,9 @@ pub const CONFIGS: [Config; 15] = [
     blocks("by-reference", 8, LONG, Role::Many),
     blocks("by-reference-one", 2, LONG, Role::One),
     blocks("by-reference-huge", 2, HUGE, Role::Many),
-    growing("growing", WIDE_ASKED, SHORT, Role::Many),
-    growing("growing-one", WIDE_ASKED, SHORT, Role::One),
-    growing("growing-by-reference", WIDE, WIDE + LONG, Role::Many),
+    growing("growing", WIDE, SHORT, Role::Many),
+    growing("growing-one", WIDE, SHORT, Role::One),
+    growing("growing-by-reference", WHOLE, WHOLE + LONG, Role::Many),
 ];
 
 impl Config {

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::config::Config;
 use crate::image::Image;
 use crate::lab::{A, B, Lab, VICTIMS};
+use crate::op::Op;
 use crate::path::Missed;
 use crate::report::Report;
 use crate::seed::{Kind, Seed, Unit};
@@ -84,6 +85,9 @@ fn explore(lab: &Lab, image: &Image, unit: &Unit, report: &mut Report) -> Result
     for op in [unit.op, unit.other].into_iter().filter(|op| op.is_of_many()) {
         lab.paths[A].borrow_mut().forget();
         single::check_stride(lab, image, op).with_context(|| format!("{unit}, to its end"))?;
+    }
+    if unit.op == Op::PopAsking {
+        single::check_asking(lab, image).with_context(|| format!("{unit}, to its end"))?;
     }
     let mut at = [0, 0];
     lab.paths.iter().for_each(|path| path.borrow_mut().forget());

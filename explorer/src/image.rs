@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use shmq_engine::{Consumer, Producer, Role};
 
-use crate::config::PARTICIPANTS;
+use crate::config::{ASKING, PARTICIPANTS};
 use crate::lab::{Lab, STALLED};
 use crate::message::{ROOM, fill};
 use crate::op::{Effect, Op, RUN};
@@ -47,6 +47,9 @@ impl Image {
         let messages = populate(lab, state)?;
         if state == State::Graves {
             bury(lab)?;
+        }
+        if lab.config.name == ASKING {
+            lab.segment.mark_spares();
         }
         let tail = lab.segment.tail();
         let is_quiet = lab.segment.attention() == 0;

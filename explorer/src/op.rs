@@ -44,6 +44,8 @@ pub enum Op {
     /// Of up to [`RUN`] messages; in a growing queue by who has looked at the first before.
     TryPopMany,
     ShutDown,
+    /// A `try_pop` by who looks how far it is behind, and asks for lines.
+    PopAsking,
 }
 
 /// So many messages at once.
@@ -61,7 +63,7 @@ pub enum Effect {
 }
 
 /// All of them, in the order of `--list`.
-pub const OPS: [Op; 21] = [
+pub const OPS: [Op; 22] = [
     Op::TryPush,
     Op::TryPop,
     Op::Push,
@@ -83,6 +85,7 @@ pub const OPS: [Op; 21] = [
     Op::TryPushMany,
     Op::TryPopMany,
     Op::ShutDown,
+    Op::PopAsking,
 ];
 
 impl Op {
@@ -110,6 +113,7 @@ impl Op {
             Self::TryPushMany => "try_push_many",
             Self::TryPopMany => "try_pop_many",
             Self::ShutDown => "shut_down",
+            Self::PopAsking => "pop_asking",
         }
     }
 
@@ -119,7 +123,7 @@ impl Op {
             Self::TryPush | Self::Push | Self::PushTimeout | Self::TryPushMany => Effect::Put,
             Self::Commit | Self::PushAgain | Self::PushOver | Self::DetachOpen => Effect::Put,
             Self::TryPop | Self::Pop | Self::PopTimeout => Effect::Get,
-            Self::TryPopRef | Self::PopOn | Self::TryPopMany => Effect::Get,
+            Self::TryPopRef | Self::PopOn | Self::TryPopMany | Self::PopAsking => Effect::Get,
             _ => Effect::None,
         }
     }
@@ -183,6 +187,7 @@ impl Op {
                 | Self::DetachOpen
                 | Self::TryPushMany
                 | Self::ShutDown
+                | Self::PopAsking
         )
     }
 

@@ -1,6 +1,6 @@
 //! What is run: which operations in which states of which queues.
 
-use crate::config::{CONFIGS, Config, RUNS};
+use crate::config::{ASKING, CONFIGS, Config, RUNS};
 use crate::op::{Effect, Op};
 use crate::seed::{Kind, Unit};
 use crate::sleeper::sleeper_for;
@@ -62,8 +62,10 @@ fn ended(units: &[Unit]) -> Vec<Unit> {
 fn open(config: &'static Config, state: State) -> Vec<Unit> {
     let singles = Series { config, state };
     let mut units = of_many(&singles);
-    if config.name == RUNS {
-        return units;
+    match config.name {
+        RUNS => return units,
+        ASKING => return asking(&singles),
+        _ => {}
     }
     if config.has_blocks() {
         units.extend(with_blocks(&singles));
@@ -168,6 +170,7 @@ fn quick(config: &'static Config, state: State) -> Vec<Unit> {
             units.push(series.one(Kind::EndFreeze, Op::TryPushMany, false));
             units
         }
+        (ASKING, State::Half) => each(&[Op::PopAsking]),
         ("growing", State::Verge) => each(&[Op::TryPushMany]),
         ("one-one", State::Half) => {
             let mut units = each(&CORE);
@@ -223,6 +226,22 @@ fn of_many(series: &Series) -> Vec<Unit> {
     };
     for kind in [Kind::KillPair, Kind::FreezePair, Kind::Schedule] {
         units.extend(pairs.iter().map(|&[op, other]| series.two(kind, op, other)));
+    }
+    units
+}
+
+/// By consumers that ask for lines first. (With nobody far behind they do not, nor beside a put in progress.)
+fn asking(series: &Series) -> Vec<Unit> {
+    let mut units = Vec::new();
+    if matches!(series.state, State::Half | State::Wrapped) {
+        units.extend([Kind::Kill, Kind::Freeze].map(|kind| series.one(kind, Op::PopAsking, false)));
+        units.push(series.one(Kind::Beside, Op::PopAsking, true));
+    }
+    if series.state == State::Half {
+        for kind in [Kind::KillPair, Kind::FreezePair, Kind::Schedule] {
+            let others = [Op::TryPush, Op::TryPop, Op::PopAsking];
+            units.extend(others.map(|other| series.two(kind, Op::PopAsking, other)));
+        }
     }
     units
 }

@@ -36,6 +36,9 @@ pub(crate) const ITEMS_WANTED: u64 = 2;
 /// The state of a mark that says: its slot must not be used.
 const PASSED: u64 = 3;
 
+/// In the second word of a slot: the half that nobody reads.
+const MARKED: u64 = !0 << 32;
+
 /// A mapping of the whole file.
 #[derive(Debug)]
 pub struct Segment {
@@ -169,6 +172,25 @@ impl Segment {
     /// Bits of the attention word: somebody must look at marks, sleeps for items, for room.
     pub fn attention(&self) -> u64 {
         self.word(ATTENTION) & 7
+    }
+
+    /// Marks the half word of each slot, one line long, that nobody reads.
+    pub(crate) fn mark_spares(&self) {
+        for at in self.spares() {
+            self.at(at).store(self.word(at) | MARKED, Relaxed);
+        }
+    }
+
+    /// So many lines were asked for since: somebody stored there.
+    pub(crate) fn asked(&self) -> usize {
+        self.spares().filter(|&at| self.word(at) & MARKED == 0).count()
+    }
+
+    /// The second word of each slot, of a queue without blocks.
+    fn spares(&self) -> impl Iterator<Item = usize> {
+        let (slots, words) = (self.slots() as usize, self.word(SLOT_BYTES) as usize / WORD);
+        let first = (CLASSES + slots * MARK).next_multiple_of(LINE);
+        (0..slots).map(move |slot| first + slot * words + 1)
     }
 
     /// Slots that must not be used.

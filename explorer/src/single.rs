@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::config::ASKED;
 use crate::image::Image;
 use crate::judge::Fate;
 use crate::lab::{A, B, Lab};
@@ -129,6 +130,18 @@ pub fn check_stride(lab: &Lab, image: &Image, op: Op) -> Result<()> {
     lab.keep(A, victim);
     let wanted = image.stride(lab, op);
     ensure!(most == wanted, "{op} moves {most} messages by one step, not {wanted}");
+    Ok(())
+}
+
+/// It asks for as many lines as it should.
+pub fn check_asking(lab: &Lab, image: &Image) -> Result<()> {
+    image.restore(lab)?;
+    let mut victim = lab.start(A, Op::PopAsking, MESSAGES[A])?;
+    victim.advance(Goal::End, || Ok(()))?;
+    victim.leave()?;
+    lab.keep(A, victim);
+    let asked = lab.segment.asked();
+    ensure!(asked == ASKED, "it asks for {asked} lines, not {ASKED}");
     Ok(())
 }
 

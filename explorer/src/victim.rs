@@ -10,7 +10,7 @@ use nix::sys::{prctl, ptrace, signal::Signal};
 use shmq_engine::{AttachError, Consumer, PopError, Producer, PushError, Queue};
 
 use crate::answer::Answer;
-use crate::config::Config;
+use crate::config::{ASKING_AFTER, Config};
 use crate::message::{FILLER, FILLERS, ROOM, fill, identify};
 use crate::op::{Op, RUN};
 use crate::slate::Slate;
@@ -90,6 +90,7 @@ fn perform(task: &Task<'_>, op: Op) -> Answer {
         Op::DetachOpen => task.detach_open(),
         Op::TryPushMany => task.put_many(),
         Op::TryPopMany => task.get_many(),
+        Op::PopAsking => task.get_asking(),
         Op::ShutDown => {
             trap();
             task.queue.shut_down();
@@ -188,6 +189,20 @@ impl Task<'_> {
         let mut room = [0; ROOM];
         if let Err(error) = consumer.try_pop(&mut room) {
             return Ok(error.into());
+        }
+        trap();
+        let got = consumer.try_pop(&mut room);
+        trap();
+        Ok(self.judge(got, &room))
+    }
+
+    fn get_asking(&self) -> Result<Answer, AttachError> {
+        let mut consumer = self.queue.consumer()?;
+        let mut room = [0; ROOM];
+        for _ in 0..ASKING_AFTER {
+            if !matches!(consumer.try_pop(&mut []), Err(PopError::TooSmall { .. })) {
+                return Ok(Answer::Torn);
+            }
         }
         trap();
         let got = consumer.try_pop(&mut room);

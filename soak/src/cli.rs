@@ -37,7 +37,7 @@ pub(crate) struct Cli {
     /// The longest message in bytes, 16 to 1048576 [default: 48 or 4096, by epoch]
     #[arg(long, value_name = "BYTES", value_parser = value_parser!(u32).range(16..=1 << 20))]
     message_max: Option<u32>,
-    /// The queue's capacity, 1 to 65536 [default: 1, 4 or 64, by epoch]
+    /// The queue's capacity, 1 to 65536 [default: 1, 4, 64 or 300, by epoch]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1 << 16))]
     capacity: Option<u32>,
     /// Where messages lie [default: by epoch]

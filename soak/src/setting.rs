@@ -52,7 +52,8 @@ impl Setting {
             let all = [Memory::Slots, Memory::Slots, Memory::Blocks, Memory::Unbounded];
             all[random.random_range(0..all.len())]
         });
-        let capacity = [1, 4, 64].choose(random).copied().unwrap_or(1);
+        // With the last there is room for consumers to fall back, and to ask for lines.
+        let capacity = [1, 4, 64, 300].choose(random).copied().unwrap_or(1);
         let capacity = (memory != Memory::Unbounded).then(|| plan.capacity.unwrap_or(capacity));
         let message_max = match memory {
             _ if random.random_bool(0.5) => 3 * message::MIN,
