@@ -14,7 +14,7 @@ use crate::layout::geometry::Request;
 use crate::registry::{Seat, Side};
 use crate::ring::{Attention, Corrupt, Hand, Plain, Pushed, RUN_MAX, Ring, Role, payload};
 use crate::wait::clock::Deadline;
-use crate::wait::spin::{Spin, Wait, pause_for_room};
+use crate::wait::spin::{Lull, Spin, Wait};
 
 /// Puts messages. One thread uses it at a time; each thread attaches its own.
 ///
@@ -25,6 +25,7 @@ pub struct Producer {
     hand: Hand<'static>,
     payloads: Payloads,
     spin: Spin,
+    lull: Lull,
     vigil: Vigil,
     /// Where a loan for a slot is written.
     pub(super) scratch: Vec<u8>,
@@ -46,8 +47,9 @@ impl Producer {
             ring.begin_alone(&mut hand, reach);
         }
         shared.begin();
-        let (payloads, spin) = (Payloads::default(), Spin::new());
-        Ok(Self { hand, payloads, spin, vigil: Vigil::new(), scratch: Vec::new(), seat, shared })
+        let (payloads, spin, vigil) = (Payloads::default(), Spin::new(), Vigil::new());
+        let lull = Lull::for_places(ring.shape().capacity);
+        Ok(Self { hand, payloads, spin, lull, vigil, scratch: Vec::new(), seat, shared })
     }
 
     /// How it waits for places, from now on.
@@ -335,15 +337,17 @@ impl Producer {
         deadline: Deadline,
         mut push: impl FnMut(&Ring<'static>, &mut Hand<'static>) -> Result<Pushed, Corrupt>,
     ) -> Result<(), PushError> {
-        let Self { shared, hand, spin, vigil, seat, .. } = self;
+        let Self { shared, hand, spin, lull, vigil, seat, .. } = self;
         let ring = shared.ring();
-        let pause = pause_for_room(ring.shape().capacity);
+        let pause = lull.cycles();
         let attempt = || match put(shared, hand, vigil, seat, &mut push) {
             Err(PushError::Full) => None,
             done => Some(done),
         };
         let ready = || ring.has_places();
-        spin.look(pause, || ready().then_some(()));
+        if let Some(free) = spin.look(pause, || ready().then(|| ring.places())) {
+            lull.found(free, ring.shape().capacity);
+        }
         let done = shared.room().until(ring, deadline, spin, pause, ready, attempt);
         done.unwrap_or(Err(PushError::Full))
     }

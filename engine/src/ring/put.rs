@@ -367,9 +367,14 @@ impl<'m> Ring<'m> {
 
     /// Where a waiting producer looks: is there a place, or will there never be one?
     pub fn has_places(&self) -> bool {
+        self.places() > 0 || self.is_shut()
+    }
+
+    /// How many places there are, as far as `head` and `tail` say.
+    pub fn places(&self) -> u64 {
         let head = self.control.head.load(HEAD);
         let used = self.control.tail.load(TAIL_GUESS).saturating_sub(head);
-        used < self.shape.capacity || self.is_shut()
+        self.shape.capacity.saturating_sub(used)
     }
 
     /// Is it full, at some moment of the call? No may be wrong, where tickets were passed over.

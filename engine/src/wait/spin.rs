@@ -10,8 +10,11 @@ pub(crate) const PAUSE: u64 = 60;
 /// Where waits usually last longer than so many cycles messages do not stream: who looks without pause takes
 /// the line from nobody who is about to write the next one, and sees the message sooner.
 const RUSH: u64 = 250;
-/// The most cycles between two looks at `head` by a producer that found the queue full.
-const ROOM_PAUSE_MAX: u64 = 3_000;
+/// Cycles between two looks at `head` by a producer that found the queue full: at first, at most for each place, and
+/// at most.
+const LULL_FIRST: u64 = 3_000;
+const LULL_PER_PLACE: u64 = 16;
+const LULL_MAX: u64 = 16_000;
 /// How an operation waits for the other side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Wait {
@@ -196,9 +199,29 @@ impl Patience {
 ///
 /// A queue stays full while producers are faster. Were each to take the first place it sees, it
 /// would ask for `head` once a message, and take its line from the consumers each time. So they get
-/// the time to make some eighth of the places free; with few places, hardly any.
-pub(crate) fn pause_for_room(capacity: u64) -> u64 {
-    capacity.saturating_mul(4).clamp(PAUSE, ROOM_PAUSE_MAX)
+/// the time to make half of the places free, which it learns; with few places, hardly any.
+#[derive(Debug)]
+pub(crate) struct Lull {
+    cycles: u64,
+}
+
+impl Lull {
+    pub(crate) fn for_places(capacity: u64) -> Self {
+        Self { cycles: capacity.saturating_mul(4).clamp(PAUSE, LULL_FIRST) }
+    }
+
+    pub(crate) fn cycles(&self) -> u64 {
+        self.cycles
+    }
+
+    /// After that so many places of all were free.
+    pub(crate) fn found(&mut self, free: u64, capacity: u64) {
+        let is_long = free > capacity / 2;
+        let step = self.cycles / 8 + 1;
+        let cycles = if is_long { self.cycles - step } else { self.cycles + step };
+        let most = capacity.saturating_mul(LULL_PER_PLACE).clamp(PAUSE, LULL_MAX);
+        self.cycles = cycles.clamp(PAUSE, most);
+    }
 }
 
 /// So many looks without pause between two looks at the clock, which takes longer than they.
@@ -233,5 +256,36 @@ pub(super) fn rest(pause: u64) {
     let start = cycles();
     while cycles().wrapping_sub(start) < pause {
         core::hint::spin_loop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How long it leaves `head` alone, if consumers take a message in so many cycles.
+    fn learned(capacity: u64, each: u64) -> u64 {
+        let mut lull = Lull::for_places(capacity);
+        for _ in 0..200 {
+            let free = (lull.cycles() / each).min(capacity);
+            lull.found(free, capacity);
+        }
+        lull.cycles()
+    }
+
+    #[test]
+    fn a_producer_leaves_head_alone_until_half_of_the_places_are_free() {
+        for each in [5, 10, 25] {
+            let taken = learned(1024, each) / each;
+            assert!((400..620).contains(&taken), "{taken} of 1024 places, {each} cycles each");
+        }
+    }
+
+    #[test]
+    fn but_not_long_for_slow_consumers_or_few_places() {
+        assert_eq!(learned(1024, 1_000_000), LULL_MAX);
+        assert_eq!(learned(10, 1_000_000), 10 * LULL_PER_PLACE);
+        assert_eq!(learned(1, 1), PAUSE);
+        assert_eq!(learned(u64::MAX, 1_000), LULL_MAX);
     }
 }
