@@ -1,8 +1,8 @@
 //! Several messages at a time: put together, and got as many as there are.
 
-use std::array;
 use std::fmt;
 use std::io;
+use std::iter;
 use std::marker::PhantomData;
 
 use shmq_engine::{Consumer, Producer, Queue};
@@ -96,13 +96,14 @@ pub trait GetMany {
 #[derive(Debug)]
 pub struct BatchSender<P, M> {
     end: P,
-    messages: [M; BATCH],
+    // Not on the stack, of which some batches need more than there is.
+    messages: Box<[M; BATCH]>,
 }
 
 impl<P: PutMany, M: Unit> BatchSender<P, M> {
     /// For messages of `size` bytes.
     pub fn new(end: P, size: usize) -> Self {
-        Self { end, messages: array::from_fn(|_| M::of(size)) }
+        Self { end, messages: boxed(|| M::of(size)) }
     }
 }
 
@@ -168,14 +169,14 @@ struct Getter<R> {
 
 impl<const N: usize> Link for BatchLink<[u8; N]> {
     type Sender = BatchSender<Producer, [u8; N]>;
-    type Receiver = BatchReceiver<Getter<[[u8; N]; BATCH]>>;
+    type Receiver = BatchReceiver<Getter<Box<[[u8; N]; BATCH]>>>;
 
     fn sender(end: End, row: &Row) -> io::Result<Self::Sender> {
         sender(end, row)
     }
 
     fn receiver(end: End, _: &Row) -> io::Result<Self::Receiver> {
-        receiver(end, [[0; N]; BATCH])
+        receiver(end, boxed(|| [0; N]))
     }
 }
 
@@ -190,6 +191,11 @@ impl Link for BatchLink<Box<[u8]>> {
     fn receiver(end: End, _: &Row) -> io::Result<Self::Receiver> {
         receiver(end, ())
     }
+}
+
+fn boxed<M: fmt::Debug>(make: impl FnMut() -> M) -> Box<[M; BATCH]> {
+    let messages: Box<[M]> = iter::repeat_with(make).take(BATCH).collect();
+    messages.try_into().expect("so many were taken")
 }
 
 fn sender<M: Unit>(end: End, row: &Row) -> io::Result<BatchSender<Producer, M>> {
@@ -214,7 +220,7 @@ impl PutMany for Producer {
     }
 }
 
-impl<const N: usize> GetMany for Getter<[[u8; N]; BATCH]> {
+impl<const N: usize> GetMany for Getter<Box<[[u8; N]; BATCH]>> {
     #[inline]
     fn get_many<S: Copy>(
         &mut self,
