@@ -116,18 +116,19 @@ fn batches_are_verified_and_every_consumer_sees_the_end() {
 }
 
 #[test]
-fn copying_alone_is_verified_and_labelled() {
+fn what_is_no_queue_is_verified_and_labelled() {
     let folder = tempfile::tempdir().unwrap();
-    let arguments = ["--transport=shmq,bare-memcpy", "--topology=1p1c", "--size=8,1024"];
+    let transports = "--transport=shmq,bare-stream,bare-memcpy";
+    let arguments = [transports, "--topology=1p1c", "--size=8,56,1024"];
     let report = measure(folder.path(), &arguments);
     let cells = cells(&report, "stream");
-    assert_eq!(cells.len(), 2 * 2);
+    assert_eq!(cells.len(), 3 * 3);
     for cell in cells {
         check(cell);
         let copies = cell["transport"] == "bare-memcpy";
         assert_eq!(cell["one_process"].as_bool(), copies.then_some(true));
     }
-    assert_eq!(report["unavailable"].as_array().unwrap().len(), 2);
+    assert_eq!(report["unavailable"].as_array().unwrap().len(), 2 * 3);
 }
 
 #[test]

@@ -16,7 +16,6 @@ use crate::message::WORD_BYTES;
 use crate::plan::{Mode, Row};
 use crate::worker::run_process;
 
-const PAGE_BYTES: usize = 4096;
 const WORDS: usize = 6;
 const SIZE_MAX: usize = WORDS * WORD_BYTES;
 
@@ -55,9 +54,41 @@ fn unavailable(row: &Row) -> Option<String> {
 }
 
 fn open(_: &Row) -> Result<Channel> {
-    let memory = memfd_create("shmq-harness-line", MemfdFlags::CLOEXEC).during("memfd_create")?;
-    ftruncate(&memory, PAGE_BYTES as u64).during("ftruncate")?;
+    memory("shmq-harness-line", size_of::<Line>())
+}
+
+/// A channel of memory.
+pub(super) fn memory(name: &str, bytes: usize) -> Result<Channel> {
+    let memory = memfd_create(name, MemfdFlags::CLOEXEC).during("memfd_create")?;
+    ftruncate(&memory, bytes as u64).during("ftruncate")?;
     Channel::shared(memory)
+}
+
+/// An end of it: a `T` for which any bytes are valid.
+#[derive(Debug)]
+pub(super) struct Mapped<T>(NonNull<T>);
+
+impl<T> Mapped<T> {
+    pub(super) fn of(end: End) -> io::Result<Self> {
+        let fd = end.fd()?;
+        let (place, protection) = (std::ptr::null_mut(), ProtFlags::READ | ProtFlags::WRITE);
+        // SAFETY: a fresh mapping at an address of the kernel's choice overlaps nothing of ours
+        let start = unsafe { mmap(place, size_of::<T>(), protection, MapFlags::SHARED, &fd, 0) }?;
+        Ok(Self(NonNull::new(start.cast()).expect("mmap never returns null")))
+    }
+
+    /// Mapped until drop, and aligned, for it is at most as a page is.
+    #[inline]
+    pub(super) fn as_ptr(&self) -> *mut T {
+        self.0.as_ptr()
+    }
+}
+
+impl<T> Drop for Mapped<T> {
+    fn drop(&mut self) {
+        // SAFETY: ours alone, and nothing borrows it any more
+        _ = unsafe { munmap(self.0.as_ptr().cast(), size_of::<T>()) };
+    }
 }
 
 /// `SLEEPS`: by futex; otherwise polled.
@@ -66,7 +97,7 @@ struct BareLink<const SLEEPS: bool>;
 
 #[derive(Debug)]
 struct BareEnd<const SLEEPS: bool> {
-    line: NonNull<Line>,
+    line: Mapped<Line>,
     /// Of the last message.
     number: u32,
 }
@@ -86,18 +117,13 @@ impl<const SLEEPS: bool> Link for BareLink<SLEEPS> {
 
 impl<const SLEEPS: bool> BareEnd<SLEEPS> {
     fn map(end: End) -> io::Result<Self> {
-        let fd = end.fd()?;
-        let (place, protection) = (std::ptr::null_mut(), ProtFlags::READ | ProtFlags::WRITE);
-        // SAFETY: a fresh mapping at an address of the kernel's choice overlaps nothing of ours
-        let page = unsafe { mmap(place, PAGE_BYTES, protection, MapFlags::SHARED, &fd, 0) }?;
-        let line = NonNull::new(page.cast()).expect("mmap never returns null");
-        Ok(Self { line, number: 0 })
+        Ok(Self { line: Mapped::of(end)?, number: 0 })
     }
 
     #[inline]
     fn line(&self) -> &Line {
-        // SAFETY: mapped until drop, page-aligned, smaller than a page, atomics only
-        unsafe { self.line.as_ref() }
+        // SAFETY: mapped until drop; atomics only
+        unsafe { &*self.line.as_ptr() }
     }
 }
 
@@ -137,12 +163,5 @@ impl<const SLEEPS: bool> Receiver for BareEnd<SLEEPS> {
         }
         self.number = last.wrapping_add(1);
         Ok(buffer.len())
-    }
-}
-
-impl<const SLEEPS: bool> Drop for BareEnd<SLEEPS> {
-    fn drop(&mut self) {
-        // SAFETY: ours alone, and nothing borrows it any more
-        _ = unsafe { munmap(self.line.as_ptr().cast(), PAGE_BYTES) };
     }
 }

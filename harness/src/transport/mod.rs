@@ -6,6 +6,7 @@
 
 mod bare;
 mod batch;
+mod lines;
 mod memcpy;
 mod pipe;
 mod shmq;
@@ -48,6 +49,7 @@ pub static BUILT_IN: &[Transport] = &[
     shmq::MPSC,
     batch::TRANSPORT,
     memcpy::TRANSPORT,
+    lines::TRANSPORT,
 ];
 
 /// The one that the others are compared with.
@@ -394,6 +396,9 @@ pub(crate) mod tests {
     fn what_is_not_native_says_why() {
         let cases = [
             ("bare-line", stream(1, 1, 8), "stream"),
+            ("bare-stream", stream(2, 1, 8), "one to one"),
+            ("bare-stream", row(Mode::Rtt, 1, 1, 8), "no way back"),
+            ("bare-stream", stream(1, 1, 1032), "1024 bytes"),
             ("bare-memcpy", stream(2, 1, 8), "one thread"),
             ("bare-memcpy", row(Mode::Rtt, 1, 1, 8), "one thread"),
             ("unix-stream", stream(1, 2, 8), "readers"),
@@ -418,7 +423,7 @@ pub(crate) mod tests {
     fn what_is_native_is_available() {
         for transport in BUILT_IN {
             let size = if transport.name.starts_with("bare") { 48 } else { 16384 };
-            let streams = matches!(transport.name, "shmq-batch" | "bare-memcpy");
+            let streams = ["shmq-batch", "bare-stream", "bare-memcpy"].contains(&transport.name);
             let mode = if streams { Mode::Stream } else { Mode::Rtt };
             assert_eq!((transport.unavailable)(&row(mode, 1, 1, size)), None);
         }
