@@ -136,12 +136,12 @@ impl<const N: usize> LinesEnd<N> {
     unsafe fn block(&mut self) -> (&mut [Line], slice::ChunksMut<'_, u8>) {
         let count = lines_of(BLOCK * self.size());
         let at = self.blocks as usize % BLOCKS * count;
-        // SAFETY: mapped until drop; there are lines for so many blocks (`unavailable`); any bytes are valid;
-        // nobody else uses these (contract)
-        let lines = unsafe {
-            let all = (&raw mut (*self.memory.as_ptr()).lines).cast::<Line>();
-            slice::from_raw_parts_mut(all.add(at), count)
-        };
+        // SAFETY: mapped until drop
+        let all = unsafe { &raw mut (*self.memory.as_ptr()).lines };
+        // SAFETY: there are lines for so many blocks (`unavailable`)
+        let first = unsafe { all.cast::<Line>().add(at) };
+        // SAFETY: as above; any bytes are valid; nobody else uses these lines (contract)
+        let lines = unsafe { slice::from_raw_parts_mut(first, count) };
         (lines, self.bytes.chunks_mut(PAYLOAD))
     }
 
