@@ -44,7 +44,7 @@ pub enum CreateError {
     /// The queue would need more memory than can be had.
     #[error(
         "the queue needs {needed} bytes and {available} are available; \
-         lower its capacity or message_max"
+         have it hold fewer messages, or lower message_max"
     )]
     Memory {
         /// Bytes of the segment.
@@ -256,8 +256,8 @@ pub enum PushError {
     Refused,
     /// The handle came through `fork`, and this process cannot have a place of its own.
     #[error(
-        "a handle that came through fork cannot attach here: all participants are attached, or the \
-         side is exclusive and taken; Queue::producer and Queue::consumer say which"
+        "a handle that came through fork cannot attach here: all participants are attached (create \
+         the queue with more), or the side is for one alone, and taken"
     )]
     Forked,
 }
@@ -308,8 +308,8 @@ pub enum PopError {
     Refused,
     /// The handle came through `fork`, and this process cannot have a place of its own.
     #[error(
-        "a handle that came through fork cannot attach here: all participants are attached, or the \
-         side is exclusive and taken; Queue::producer and Queue::consumer say which"
+        "a handle that came through fork cannot attach here: all participants are attached (create \
+         the queue with more), or the side is for one alone, and taken"
     )]
     Forked,
 }

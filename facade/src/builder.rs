@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use shmq_engine::{Options, Wait};
+use shmq_engine::{Fences, Options, Wait};
 
 use crate::error::CreateError;
 use crate::joinable::JoinableQueue;
@@ -12,9 +12,10 @@ use crate::queue::Queue;
 /// Options of a new queue; from [`Queue::builder`].
 ///
 /// The places of a bounded queue are reserved when it is created: `maxsize + participants` of them,
-/// rounded up to a power of two, of 64 bytes and 16 (32 and 16, if `message_max` is 16 or less). What values of
-/// more than 48 bytes need besides, and the places of an unbounded queue, is reserved when they are put, and
-/// given back when they are got.
+/// rounded up to a power of two, of 64 bytes and 16 (32 and 16, if `message_max` is 16 or less; as many lines of
+/// 64 bytes as the longest value needs, if that is up to 32 KiB). What values of more than 48 bytes need besides, where
+/// a place has no room for them, and the places of an unbounded queue, is reserved when they are put, and given back
+/// when they are got.
 ///
 /// ```
 /// use shmq::Queue;
@@ -31,12 +32,13 @@ pub struct Builder<T> {
     participants: Option<usize>,
     ends_with_producers: bool,
     wait: Wait,
+    fences: Option<Fences>,
     values: PhantomData<fn(T) -> T>,
 }
 
 /// The engine's default, and the most that it allows.
-const PARTICIPANTS: usize = 64;
-const PARTICIPANTS_MAX: usize = 4096;
+pub(crate) const PARTICIPANTS: usize = 64;
+pub(crate) const PARTICIPANTS_MAX: usize = 4096;
 
 impl<T> Builder<T> {
     pub(crate) fn new() -> Self {
@@ -47,6 +49,7 @@ impl<T> Builder<T> {
             participants: None,
             ends_with_producers: false,
             wait: Wait::default(),
+            fences: None,
             values: PhantomData,
         }
     }
@@ -75,10 +78,12 @@ impl<T> Builder<T> {
         self
     }
 
-    /// How many threads may be at work on the queue at a time, over all processes; 64 by default.
+    /// How many places there are at the queue for threads that use it, over all processes; 64 by default, 4096 at
+    /// most.
     ///
     /// A process takes as many of these as it ever had threads putting at once, and as many again
-    /// for getting, and gives them back when it drops the queue or dies.
+    /// for getting, and gives them back when it drops the queue or dies; or idle ones of one side when it
+    /// lacks one of the other. So 32 processes may both put and get, or 64 do one of the two.
     pub fn participants(mut self, most: usize) -> Self {
         self.participants = Some(most);
         self
@@ -104,6 +109,13 @@ impl<T> Builder<T> {
     /// looks for a moment, then sleeps.
     pub fn wait(mut self, wait: Wait) -> Self {
         self.wait = wait;
+        self
+    }
+
+    /// How the queue's participants order their memory accesses: by default as the system allows. Full fences
+    /// cost some nanoseconds each, and work where a process, now or later, may not use membarrier(2).
+    pub fn fences(mut self, fences: Fences) -> Self {
+        self.fences = Some(fences);
         self
     }
 
@@ -156,6 +168,9 @@ impl<T> Builder<T> {
         if let Some(most) = self.participants {
             options = options.participants(most);
         }
+        if let Some(fences) = self.fences {
+            options = options.fences(fences);
+        }
         if self.ends_with_producers { options.ends_with_producers() } else { options }
     }
 }
@@ -169,6 +184,7 @@ impl<T> fmt::Debug for Builder<T> {
             .field("participants", &self.participants)
             .field("ends_with_producers", &self.ends_with_producers)
             .field("wait", &self.wait)
+            .field("fences", &self.fences)
             .finish_non_exhaustive()
     }
 }

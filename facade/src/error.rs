@@ -1,6 +1,6 @@
 //! What can go wrong, and what to do about it. A put that fails hands its value back.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
@@ -9,6 +9,7 @@ use std::os::fd::RawFd;
 use shmq_engine::{AttachError, PopError, PushError};
 use thiserror::Error;
 
+use crate::task::chain;
 use crate::wire::{DecodeError, EncodeError};
 
 /// Why a queue could not be created.
@@ -34,6 +35,8 @@ impl CreateError {
 }
 
 /// Why a value was not put. It is in here: see [`PutError::into_inner`].
+///
+/// The alternate form, `{error:#}`, says also what caused it.
 #[derive(Error)]
 #[non_exhaustive]
 pub enum PutError<T> {
@@ -65,7 +68,7 @@ pub enum PutError<T> {
         max: usize,
     },
     /// There is no memory for the value, now. Nothing is lost, and the queue works on.
-    #[error("the value was not put")]
+    #[error(fmt = not_put)]
     NoMemory {
         /// The value.
         value: T,
@@ -73,16 +76,16 @@ pub enum PutError<T> {
         source: PushError,
     },
     /// The value could not be encoded. No place was used.
-    #[error("the value was not put")]
+    #[error(fmt = not_put)]
     Encode {
         /// The value.
         value: T,
         /// Why.
         source: EncodeError,
     },
-    /// This thread cannot put: too many threads are at work on the queue already (see
+    /// This thread cannot put: too many threads have a place at the queue already (see
     /// [`Builder::participants`](crate::Builder::participants)).
-    #[error("cannot attach to put")]
+    #[error(fmt = not_attached_to_put)]
     Attach {
         /// The value.
         value: T,
@@ -90,13 +93,35 @@ pub enum PutError<T> {
         source: AttachError,
     },
     /// The queue itself is unusable.
-    #[error("the queue cannot be used")]
+    #[error(fmt = not_usable_to_put)]
     Engine {
         /// The value.
         value: T,
         /// Why.
         source: PushError,
     },
+}
+
+fn not_put<T>(_: &T, source: &impl Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    caused("the value was not put", source, f)
+}
+
+fn not_attached_to_put<T>(_: &T, source: &impl Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    caused("cannot attach to put", source, f)
+}
+
+fn not_usable_to_put<T>(_: &T, source: &impl Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    unusable(source, f)
+}
+
+fn unusable(source: &impl Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    caused("the queue cannot be used", source, f)
+}
+
+/// With the causes, in the alternate form: that is what travels from a task that fails.
+fn caused(what: &str, source: &impl Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str(what)?;
+    if f.alternate() { write!(f, ": {}", chain(source)) } else { Ok(()) }
 }
 
 impl<T> PutError<T> {
@@ -178,7 +203,6 @@ impl From<PushError> for Refused {
 
 /// Several values were to be put, and some were not.
 #[derive(Error)]
-#[error("{put} values were put, then one was not")]
 pub struct PartlyPut<T> {
     /// How many were put, from the first.
     pub put: usize,
@@ -186,6 +210,12 @@ pub struct PartlyPut<T> {
     pub source: PutError<T>,
     /// Those after it that had been taken from the iterator.
     pub rest: Vec<T>,
+}
+
+impl<T> fmt::Display for PartlyPut<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        caused(&format!("{} values were put, then one was not", self.put), &self.source, f)
+    }
 }
 
 /// Without the values, which need not be `Debug`.
@@ -199,6 +229,8 @@ impl<T> fmt::Debug for PartlyPut<T> {
 }
 
 /// Why no value was got.
+///
+/// The alternate form, `{error:#}`, says also what caused it.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum GetError {
@@ -215,24 +247,42 @@ pub enum GetError {
         what: String,
     },
     /// The message is no value of this type. It has left the queue and is lost.
-    #[error("the message was taken and is no value of this type; use one type on both sides")]
+    #[error(fmt = no_value)]
     Decode {
         /// Why.
         source: DecodeError,
     },
-    /// This thread cannot get: too many threads are at work on the queue already (see
+    /// There is no memory here for the next value, which stays in the queue.
+    #[error(
+        "the next value has {len} bytes, and there is no memory for them; it stays in the queue"
+    )]
+    NoMemory {
+        /// Its length, in bytes, encoded.
+        len: usize,
+    },
+    /// This thread cannot get: too many threads have a place at the queue already (see
     /// [`Builder::participants`](crate::Builder::participants)).
-    #[error("cannot attach to get")]
+    #[error(fmt = not_attached_to_get)]
     Attach {
         /// Why.
         source: AttachError,
     },
     /// The queue itself is unusable.
-    #[error("the queue cannot be used")]
+    #[error(fmt = unusable)]
     Engine {
         /// Why.
         source: PopError,
     },
+}
+
+fn no_value(source: &impl Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let what = "the message was taken and is no value of this type; use one type on both sides, which \
+                serde can decode without being told what it is";
+    caused(what, source, f)
+}
+
+fn not_attached_to_get(source: &impl Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    caused("cannot attach to get", source, f)
 }
 
 impl GetError {
@@ -250,6 +300,7 @@ impl GetError {
         match source {
             PopError::Empty => Self::Empty,
             PopError::ShutDown => Self::ShutDown,
+            PopError::TooSmall { len } => Self::NoMemory { len },
             source => Self::Engine { source },
         }
     }
@@ -263,21 +314,31 @@ pub enum TaskDoneError {
     #[error("task_done() called too many times")]
     TooMany,
     /// The count cannot be changed.
-    #[error("the count of unfinished tasks cannot be changed")]
+    #[error(fmt = not_counted)]
     Queue {
         /// Why.
         source: GetError,
     },
 }
 
+fn not_counted(source: &impl Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    caused("the count of unfinished tasks cannot be changed", source, f)
+}
+
 /// Several values were to be got, and one of the messages was none.
 #[derive(Error)]
-#[error("{} values were got, and one was not", .got.len())]
 pub struct PartlyGot<T> {
     /// The others, in order.
     pub got: Vec<T>,
     /// What was wrong with the first that is missing; or why there are none at all.
     pub source: GetError,
+}
+
+impl<T> fmt::Display for PartlyGot<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let got = self.got.len();
+        caused(&format!("{got} values were got, and one was not"), &self.source, f)
+    }
 }
 
 /// Without the values, which need not be `Debug`.

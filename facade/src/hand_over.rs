@@ -6,6 +6,7 @@
 //! else there is no such list, and both refuse. A named queue goes by its name.
 
 use std::cell::RefCell;
+use std::error::Error;
 use std::os::fd::OwnedFd;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -13,12 +14,14 @@ use shmq_engine::Wait;
 
 use crate::inherit::duplicate;
 use crate::queue::Queue;
+use crate::task::chain;
 use crate::wire::refuse;
 
 const ELSEWHERE: &str = "Queue objects should only be shared between processes through inheritance";
 const NOT_RECEIVED: &str =
     "this queue was not handed to this process; a queue arrives as an argument of Process, once";
-const NO_DESCRIPTOR: &str = "a descriptor of the queue cannot be duplicated; raise RLIMIT_NOFILE";
+const NO_DESCRIPTOR: &str =
+    "the queue's descriptor cannot be duplicated (EMFILE: raise RLIMIT_NOFILE)";
 const OTHER: &str = "another queue than was handed over is behind that name or descriptor";
 const UNUSABLE: &str = "the queue that was handed over cannot be attached to";
 
@@ -27,6 +30,10 @@ thread_local! {
     static PACKED: RefCell<Option<Vec<OwnedFd>>> = const { RefCell::new(None) };
     /// Descriptors from the parent, whose owners this thread has not decoded yet.
     static RECEIVED: RefCell<Vec<Option<OwnedFd>>> = const { RefCell::new(Vec::new()) };
+}
+
+fn because(what: &str, why: &dyn Error) -> String {
+    format!("{what}: {}", chain(why))
 }
 
 /// Runs `encode` so that queues may be encoded, and returns the descriptors that go with them.
@@ -85,7 +92,8 @@ impl<T> Serialize for Queue<T> {
             let Some(fd) = self.engine().as_fd() else {
                 return Ok(Way::Name(self.name().unwrap_or_default().to_owned()));
             };
-            packed.push(duplicate(fd).map_err(|_| refuse(NO_DESCRIPTOR, S::Error::custom))?);
+            let fd = duplicate(fd);
+            packed.push(fd.map_err(|why| refuse(because(NO_DESCRIPTOR, &why), S::Error::custom))?);
             Ok(Way::Fd(packed.len() - 1))
         })?;
         let (uuid, wait) = (self.engine().uuid(), self.wait());
@@ -97,22 +105,22 @@ impl<T> Serialize for Queue<T> {
 impl<'de, T> Deserialize<'de> for Queue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
-        let refuse = |reason| refuse(reason, D::Error::custom);
+        let unusable = |why| refuse(because(UNUSABLE, &why), D::Error::custom);
         let Ticket { way, uuid, wait } = Ticket::deserialize(deserializer)?;
         let queue = match way {
             Way::Name(name) => {
-                let engine = shmq_engine::Queue::open(&name).map_err(|_| refuse(UNUSABLE))?;
+                let engine = shmq_engine::Queue::open(&name).map_err(unusable)?;
                 Self::from_engine(engine, Some(name), wait)
             }
             Way::Fd(at) => {
                 let fd = RECEIVED.with_borrow_mut(|fds| fds.get_mut(at).and_then(Option::take));
-                let fd = fd.ok_or_else(|| refuse(NOT_RECEIVED))?;
-                let engine = shmq_engine::Queue::from_fd(fd).map_err(|_| refuse(UNUSABLE))?;
+                let fd = fd.ok_or_else(|| refuse(NOT_RECEIVED, D::Error::custom))?;
+                let engine = shmq_engine::Queue::from_fd(fd).map_err(unusable)?;
                 Self::from_engine(engine, None, wait)
             }
         };
         if queue.engine().uuid() != uuid {
-            return Err(refuse(OTHER));
+            return Err(refuse(OTHER, D::Error::custom));
         }
         Ok(queue)
     }

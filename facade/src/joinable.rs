@@ -218,7 +218,6 @@ impl<T> JoinableQueue<T> {
     pub fn shutdown(&self, immediate: bool) -> Result<usize, GetError> {
         let dropped = self.values.shutdown(immediate);
         self.drop_tasks(*dropped.as_ref().unwrap_or(&0));
-        self.room.ring();
         dropped
     }
 

@@ -27,7 +27,8 @@
 //! [`Process`]. Children started by other means, of other programs even, get one by
 //! [`Queue::inherit`]; [`Builder::create_named`] makes one that unrelated processes
 //! [`open`](Queue::open) by name. Values travel as bytes, encoded by serde and postcard; or as the bytes that
-//! they are, if they are [`Pod`], which can also be written and read in place. For messages that are bytes, and
+//! they are, if they are [`Pod`], which can also be written and read in place. postcard's bytes do not say what
+//! they are, so [some types](Encode) cannot be read again. For messages that are bytes, and
 //! for queues with one producer or one consumer, which are faster, see `shmq_engine`.
 //!
 //! # Queues
@@ -90,7 +91,7 @@ pub use process::{
 pub use queue::{Iter, Queue};
 pub use shmq_engine::unlink;
 #[doc(no_inline)]
-pub use shmq_engine::{AttachError, PopError, PushError, Wait};
+pub use shmq_engine::{AttachError, Fences, PopError, PushError, Wait};
 pub use simple::SimpleQueue;
 pub use task::{Answer, Registered, Task, UnknownTask, Value};
 pub use wire::{Decode, DecodeError, Encode, EncodeError};

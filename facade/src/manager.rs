@@ -6,12 +6,13 @@
 //! name is made, so none can be left behind. A pid or a descriptor that means something else by now is
 //! noticed by the uuid.
 
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::process;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::OFlags;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -50,7 +51,8 @@ const GONE: &str = "neither the manager's process nor the sender's has this queu
 ///
 /// A queue lives while any process has a handle of it, and while its manager lives. A handle that is
 /// still travelling (it is in a queue, say) is none yet: the manager bridges that time, so keep it
-/// if nobody else does. Python's manager is a process of its own; this one is not.
+/// if nobody else does. Python's manager is a process of its own; this one is not. It holds each queue until it
+/// is dropped, or told to [`release`](Manager::release) it.
 #[derive(Debug, Default)]
 pub struct Manager {
     /// Held, not used.
@@ -108,14 +110,34 @@ impl Manager {
         Ok(ManagerJoinableQueue { managers: parts.map(Place::of), queue })
     }
 
+    /// No longer holds `queue`, which lives on while any process has a handle of it. For a manager that
+    /// outlives many queues: each of them takes a descriptor, a joinable one takes four. Does nothing if
+    /// `queue` is another manager's.
+    pub fn release<T>(&self, queue: &ManagerQueue<T>) {
+        self.let_go(&[queue.queue.engine()]);
+    }
+
+    /// As [`Manager::release`].
+    pub fn release_joinable<T>(&self, queue: &ManagerJoinableQueue<T>) {
+        self.let_go(&queue.queue.engines());
+    }
+
     fn keep(&self, parts: &[&shmq_engine::Queue]) {
-        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        queues.extend(parts.iter().map(|&part| part.clone()));
+        self.held().extend(parts.iter().map(|&part| part.clone()));
+    }
+
+    fn let_go(&self, parts: &[&shmq_engine::Queue]) {
+        let is_part =
+            |held: &shmq_engine::Queue| parts.iter().any(|part| part.uuid() == held.uuid());
+        self.held().retain(|held| !is_part(held));
+    }
+
+    fn held(&self) -> MutexGuard<'_, Vec<shmq_engine::Queue>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A [`Queue`] that travels anywhere; from [`Manager::queue`]. Clones are the same queue.
-#[derive(Debug)]
 pub struct ManagerQueue<T> {
     queue: Queue<T>,
     /// Where its manager has it; `None` if that is nowhere.
@@ -130,6 +152,12 @@ impl<T> Deref for ManagerQueue<T> {
     }
 }
 
+impl<T> fmt::Debug for ManagerQueue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ManagerQueue").field(&self.queue).finish()
+    }
+}
+
 impl<T> Clone for ManagerQueue<T> {
     fn clone(&self) -> Self {
         Self { queue: self.queue.clone(), manager: self.manager }
@@ -137,7 +165,6 @@ impl<T> Clone for ManagerQueue<T> {
 }
 
 /// A [`JoinableQueue`] that travels anywhere; from [`Manager::joinable_queue`]. Clones are the same queue.
-#[derive(Debug)]
 pub struct ManagerJoinableQueue<T> {
     queue: JoinableQueue<T>,
     /// Where its manager has its parts; `None` if that is nowhere.
@@ -149,6 +176,12 @@ impl<T> Deref for ManagerJoinableQueue<T> {
 
     fn deref(&self) -> &JoinableQueue<T> {
         &self.queue
+    }
+}
+
+impl<T> fmt::Debug for ManagerJoinableQueue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ManagerJoinableQueue").field(&self.queue).finish()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Values that are put as the bytes they are.
 
+use std::alloc::{Layout, handle_alloc_error};
 use std::time::Duration;
 
 use shmq_engine::{Consumer, Loan, Message, PopError, Uncommitted};
@@ -115,12 +116,7 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Queue<Pod<T>> {
         // SAFETY: the same contract.
         let written = match unsafe { loan.as_mut_value::<T>() } {
             Some(value) => write(value),
-            None => {
-                let mut value = T::new_zeroed();
-                let written = write(&mut value);
-                loan.copy_from(0, value.as_bytes());
-                written
-            }
+            None => write_aside(&mut loan, write),
         };
         let done = commit(loan).map_err(|uncommitted| uncommitted.error);
         done.map(|()| written).map_err(|error| PutError::new((), error.into()))
@@ -166,10 +162,39 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Queue<Pod<T>> {
         if let Some(value) = unsafe { message.as_value::<T>() } {
             return Ok(read(value));
         }
-        // Not at a place for a `T`, or of another length.
-        match message.read_value::<T>() {
-            Some(value) => Ok(read(&value)),
-            None => Err(GetError::Decode { source: other_length::<T>(message.len()) }),
-        }
+        read_aside(&message, read)
     }
+}
+
+/// For where no `T` may lie.
+#[cold]
+#[inline(never)]
+fn write_aside<T, R>(loan: &mut Loan<'_>, write: impl FnOnce(&mut T) -> R) -> R
+where
+    T: FromBytes + IntoBytes + Immutable,
+{
+    let mut value = boxed::<T>();
+    let written = write(&mut value);
+    loan.copy_from(0, value.as_bytes());
+    written
+}
+
+/// Of what lies where no `T` may, or has another length.
+#[cold]
+#[inline(never)]
+fn read_aside<T, R>(message: &Message<'_>, read: impl FnOnce(&T) -> R) -> Result<R, GetError>
+where
+    T: FromBytes + IntoBytes,
+{
+    if message.len() != size_of::<T>() {
+        return Err(GetError::Decode { source: other_length::<T>(message.len()) });
+    }
+    let mut value = boxed::<T>();
+    message.copy_to(0, value.as_mut_bytes());
+    Ok(read(&value))
+}
+
+/// Not on the stack, which may have no room for it.
+fn boxed<T: FromBytes>() -> Box<T> {
+    T::new_box_zeroed().unwrap_or_else(|_| handle_alloc_error(Layout::new::<T>()))
 }

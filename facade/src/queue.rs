@@ -262,7 +262,9 @@ impl<T: Encode> Queue<T> {
     }
 
     /// Puts all `values`, waiting for places as long as it takes. Several at a time are put together,
-    /// which costs less than one by one; they stay in order, but others' values may come between.
+    /// which costs less than one by one; they stay in order, but others' values may come between. The iterator
+    /// is asked for 64 values before the first of them is put: if it waits for something that depends on them,
+    /// put them one by one.
     ///
     /// ```
     /// # use shmq::Queue;
@@ -434,17 +436,19 @@ impl<T: Decode> Queue<T> {
     ) -> Result<T, GetError> {
         let mut lent = self.consumer()?;
         let Handle { side: consumer, buffer } = &mut *lent;
-        let len = loop {
+        let got = loop {
             match pop(consumer, buffer) {
-                Ok(len) => break len,
                 // The buffer grows to the longest value so far; somebody else may take this one.
-                Err(PopError::TooSmall { len }) => buffer.resize(len.next_power_of_two(), 0),
-                Err(source) => return Err(GetError::new(source)),
+                Err(PopError::TooSmall { len }) if grow(buffer, len) => {}
+                got => break got,
             }
         };
-        let value = T::decoded(&buffer[..len]);
+        let value = match got {
+            Ok(len) => T::decoded(&buffer[..len]).map_err(|source| GetError::Decode { source }),
+            Err(source) => Err(GetError::new(source)),
+        };
         forget_large(buffer);
-        value.map_err(|source| GetError::Decode { source })
+        value
     }
 }
 
@@ -479,6 +483,16 @@ const RUN: usize = 64;
 
 /// A handle does not keep a buffer larger than this.
 const KEPT_MAX: usize = 1 << 20;
+
+/// Makes room for a message of `len` bytes, or says that there is no memory for it.
+fn grow(buffer: &mut Vec<u8>, len: usize) -> bool {
+    let room = if len <= KEPT_MAX { len.next_power_of_two() } else { len };
+    let has_room = buffer.try_reserve_exact(room.saturating_sub(buffer.len())).is_ok();
+    if has_room {
+        buffer.resize(room, 0);
+    }
+    has_room
+}
 
 /// After a value that was larger, the memory is given back.
 fn forget_large(buffer: &mut Vec<u8>) {
@@ -554,5 +568,18 @@ impl<T> fmt::Debug for Queue<T> {
             .field("maxsize", &self.maxsize())
             .field("qsize", &self.qsize())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KEPT_MAX, grow};
+
+    #[test]
+    fn a_buffer_grows_to_what_there_is_memory_for() {
+        let mut buffer = vec![0; 48];
+        assert!(grow(&mut buffer, 49) && buffer.len() == 64);
+        assert!(grow(&mut buffer, KEPT_MAX + 1) && buffer.len() == KEPT_MAX + 1);
+        assert!(!grow(&mut buffer, usize::MAX / 2) && buffer.len() == KEPT_MAX + 1);
     }
 }

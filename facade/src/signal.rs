@@ -51,7 +51,8 @@ impl Signal {
             return false;
         }
         let rest = left.min(REST);
-        if let Err(GetError::Attach { .. } | GetError::Engine { .. }) = self.0.get_timeout(rest) {
+        use GetError::{Attach, Engine, NoMemory};
+        if let Err(Attach { .. } | Engine { .. } | NoMemory { .. }) = self.0.get_timeout(rest) {
             thread::sleep(rest);
         }
         // ordering: SeqCst, between taking the wake-up and looking; pairs with ring

@@ -1,5 +1,6 @@
 //! Values as bytes: by postcard; or as they are, if they say so ([`Pod`](crate::Pod)).
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt::{self, Display};
 use std::ops::Deref;
@@ -17,7 +18,7 @@ pub enum EncodeError {
     #[error("{reason}")]
     Refused {
         /// What, and what to do.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
     /// Its `Serialize` failed, or it holds what postcard cannot encode, such as a sequence of
     /// unknown length.
@@ -55,12 +56,17 @@ pub enum DecodeError {
     #[error("{reason}")]
     Refused {
         /// What, and what to do.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
 }
 
 /// What can be put into a queue: what serde can serialize, and [`Pod`](crate::Pod). Nobody else implements
 /// it.
+///
+/// postcard writes a value's fields and nothing about them. So a type must be read as it was written, without
+/// asking the bytes what they are: enums that are `#[serde(untagged)]`, `tag`ged or have `flatten`, fields with
+/// `skip_serializing_if`, and values of any type (`serde_json::Value`) are put, but are an error, or another
+/// value, when they are got. Put such a value as the `String` or `Vec<u8>` that another format makes of it.
 pub trait Encode {
     /// Its bytes, made in `buffer` unless they are there already.
     #[doc(hidden)]
@@ -119,12 +125,16 @@ pub(crate) fn decode<T: DeserializeOwned>(message: &[u8]) -> Result<T, DecodeErr
 
 thread_local! {
     /// postcard forgets what a custom error says; this does not.
-    static REASON: Cell<Option<&'static str>> = const { Cell::new(None) };
+    static REASON: Cell<Option<Cow<'static, str>>> = const { Cell::new(None) };
 }
 
 /// The error of a `Serialize` or `Deserialize` of this crate, made by `custom`.
-pub(crate) fn refuse<E>(reason: &'static str, custom: impl FnOnce(&'static str) -> E) -> E {
-    REASON.set(Some(reason));
+pub(crate) fn refuse<E>(
+    reason: impl Into<Cow<'static, str>>,
+    custom: impl FnOnce(Cow<'static, str>) -> E,
+) -> E {
+    let reason = reason.into();
+    REASON.set(Some(reason.clone()));
     custom(reason)
 }
 

@@ -26,6 +26,8 @@ fn main() -> ExitCode {
         without_holders_there_is_an_error,
         another_queue_in_its_place_is_noticed,
         nothing_is_left_behind,
+        what_is_released_is_held_by_nobody_else,
+        values_need_not_be_debug,
     ])
 }
 
@@ -202,6 +204,32 @@ fn nothing_is_left_behind() {
         carrier.get().unwrap().put(1).unwrap();
     }
     assert_eq!(segments(), before + 1);
+}
+
+fn what_is_released_is_held_by_nobody_else() {
+    let segments = || fs::read_dir("/proc/self/fd").unwrap().flatten().filter(is_segment).count();
+    let (manager, kept) = (Manager::new(), Manager::new().queue::<u32>(1).unwrap());
+    let before = segments();
+    for _ in 0..10 {
+        manager.release(&manager.queue::<u32>(1).unwrap());
+        manager.release_joinable(&manager.joinable_queue::<u32>(1).unwrap());
+    }
+    assert_eq!(segments(), before);
+    // It is another's.
+    manager.release(&kept);
+    // It still travels, while whoever sends it has it.
+    let (queue, carrier) = (manager.queue(1).unwrap(), queue());
+    manager.release(&queue);
+    carrier.put(queue.clone()).unwrap();
+    carrier.get().unwrap().put(5).unwrap();
+    assert_eq!(queue.get_nowait().unwrap(), 5);
+}
+
+fn values_need_not_be_debug() {
+    struct Plain;
+    let manager = Manager::new();
+    assert!(format!("{:?}", manager.queue::<Plain>(1).unwrap()).contains("ManagerQueue"));
+    assert!(format!("{:?}", manager.joinable_queue::<Plain>(1).unwrap()).contains("Joinable"));
 }
 
 fn is_segment(entry: &fs::DirEntry) -> bool {

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         another_length_is_an_error_with_both,
         in_place_means_in_shared_memory,
         large_alignments_are_kept,
+        what_is_larger_than_a_stack_is_put_and_got_in_place,
         a_full_queue_is_waited_for,
         a_panic_leaves_the_queue_working,
         who_is_killed_while_it_writes_puts_nothing,
@@ -221,6 +222,27 @@ fn in_place_means_in_shared_memory() {
     // SAFETY: as above.
     unsafe { queue.put_with(|numbers| numbers.fill(6)) }.unwrap();
     assert_eq!(queue.get().unwrap().0, [6; 1000]);
+}
+
+fn what_is_larger_than_a_stack_is_put_and_got_in_place() {
+    const HUGE: usize = 16 << 20;
+    #[derive(FromBytes, Immutable, IntoBytes, KnownLayout)]
+    #[repr(C, align(64))]
+    struct Aside([u8; HUGE]);
+
+    let work = || {
+        let queue = Queue::<Pod<[u8; HUGE]>>::new(0).unwrap();
+        // SAFETY: nobody else has the queue.
+        unsafe { queue.put_with(|huge| huge.fill(5)) }.unwrap();
+        // SAFETY: as above.
+        assert!(unsafe { queue.get_with(|huge| huge.iter().all(|&byte| byte == 5)) }.unwrap());
+        let queue = Queue::<Pod<Aside>>::new(0).unwrap();
+        // SAFETY: as above.
+        unsafe { queue.put_with(|huge| huge.0.fill(6)) }.unwrap();
+        // SAFETY: as above.
+        assert!(unsafe { queue.get_with(|huge| huge.0.iter().all(|&byte| byte == 6)) }.unwrap());
+    };
+    thread::Builder::new().stack_size(HUGE / 8).spawn(work).unwrap().join().unwrap();
 }
 
 fn large_alignments_are_kept() {

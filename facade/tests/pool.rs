@@ -13,7 +13,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use shmq::{Pool, PoolError, Process, Queue, Value, active_children, current_process};
+use shmq::{
+    Manager, ManagerQueue, Pool, PoolError, Process, Queue, Value, active_children, current_process,
+};
 
 /// How long anything may take before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         length,
         repeat,
         take_queue,
+        get_one,
         keep,
         keep_and_leave,
         fail_to_keep,
@@ -57,6 +60,8 @@ fn main() -> ExitCode {
         callbacks_are_called,
         large_arguments_and_answers_travel,
         queues_travel_by_the_initializer_only,
+        arguments_are_kept_until_there_is_an_answer,
+        what_cannot_be_a_number_of_workers_is_an_error,
         a_failing_initializer_breaks_the_pool,
         initializers_that_end_their_worker_break_the_pool,
         workers_end_after_so_many_tasks,
@@ -136,6 +141,10 @@ fn repeat(byte: u8, times: usize) -> Vec<u8> {
 }
 
 fn take_queue(_: Option<Queue<u8>>) {}
+
+fn get_one(queue: ManagerQueue<u64>) -> u64 {
+    queue.get_nowait().unwrap()
+}
 
 /// What the initializer was given.
 static KEPT: OnceLock<(Queue<u64>, Queue<u64>)> = OnceLock::new();
@@ -379,8 +388,30 @@ fn queues_travel_by_the_initializer_only() {
     let error = pool.apply(take_queue, (Some(Queue::new(1).unwrap()),)).unwrap_err();
     let expected = "Queue objects should only be shared between processes through inheritance";
     assert_eq!(error.source().unwrap().to_string(), expected);
-    assert!(matches!(error, PoolError::Args(_)));
+    let text = error.to_string();
+    assert!(text.contains("take_queue") && text.contains("Manager::queue"), "{text}");
+    assert!(matches!(error, PoolError::Args { .. }));
     pool.apply(take_queue, (None,)).unwrap();
+}
+
+fn arguments_are_kept_until_there_is_an_answer() {
+    let queue_of = |number| {
+        let queue = Manager::new().queue(1).unwrap();
+        queue.put(number).unwrap();
+        queue
+    };
+    let pool = Pool::new(1).unwrap();
+    assert_eq!(pool.apply(get_one, (queue_of(7),)).unwrap(), 7);
+    assert_eq!(pool.map(get_one, (0..20).map(queue_of), None).unwrap(), Vec::from_iter(0..20));
+}
+
+fn what_cannot_be_a_number_of_workers_is_an_error() {
+    for (processes, text) in [
+        (0, "the number of processes must be at least 1"),
+        (usize::MAX, "18446744073709551615 processes are too many for a pool; at most 2032"),
+    ] {
+        assert_eq!(Pool::new(processes).unwrap_err().to_string(), text);
+    }
 }
 
 fn a_failing_initializer_breaks_the_pool() {

@@ -59,6 +59,8 @@ fn main() -> ExitCode {
         drop_it,
         linger,
         leave_one_behind,
+        leave_one_to_a_thread,
+        fill_up,
         fork_daemon,
         read_all,
     ]);
@@ -68,6 +70,8 @@ fn main() -> ExitCode {
     runner::run(tests![
         exit_codes_are_those_of_the_task,
         what_went_wrong_travels_back,
+        what_went_wrong_travels_back_though_nobody_reads_it,
+        who_is_killed_says_nothing,
         signals_are_negative_exit_codes,
         joining_has_an_end,
         a_process_is_started_once_and_closed_at_the_end,
@@ -246,6 +250,26 @@ fn what_went_wrong_travels_back() {
     let process = ended(Process::new(panics, ("something".to_owned(),)));
     let failure = process.failure();
     assert_eq!((process.exitcode(), failure.as_deref()), (Some(1), Some("something happened")));
+    // With its cause, and the remedy.
+    let failure = ended(Process::new(fill_up, ())).failure().unwrap();
+    assert!(failure.starts_with("the value was not put: no memory for"), "{failure}");
+    assert!(failure.contains("max_bytes"), "{failure}");
+}
+
+fn what_went_wrong_travels_back_though_nobody_reads_it() {
+    let mut program = part("deaf").stderr(Stdio::piped()).spawn().unwrap();
+    drop(program.stderr.take());
+    let output = program.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "Some(1) Some(\"no milk\")");
+}
+
+fn who_is_killed_says_nothing() {
+    for _ in 0..5 {
+        let process = started(Process::new(sleep, ()));
+        process.kill().unwrap();
+        process.join().unwrap();
+        assert_eq!((process.exitcode(), process.failure()), (Some(-9), None));
+    }
 }
 
 fn signals_are_negative_exit_codes() {
@@ -557,6 +581,21 @@ fn leave_one_behind(pids: Queue<u32>) {
     mem::forget(started(Process::new(linger, (pids,))));
 }
 
+/// The last handle is being dropped when this one ends.
+fn leave_one_to_a_thread(pids: Queue<u32>) {
+    let child = started(Process::new(linger, (pids,)));
+    thread::spawn(|| drop(child));
+    thread::sleep(Duration::from_millis(100));
+    assert!(active_children().is_empty());
+}
+
+fn fill_up() -> Result<(), PutError<Vec<u8>>> {
+    let queue = Queue::builder().max_bytes(1 << 20).create().unwrap();
+    loop {
+        queue.put(vec![0; 200_000])?;
+    }
+}
+
 fn fork_daemon(pids: Queue<u32>) {
     mem::forget(started(forked(move || stay_with(pids)).daemon(true)));
     sleep();
@@ -706,6 +745,10 @@ fn play(part: &str) -> ExitCode {
             ended(forked(|| print!("child, ")));
             print!("after");
         }
+        "deaf" => {
+            let process = ended(Process::new(fail, ("no milk".to_owned(),)));
+            print!("{:?} {:?}", process.exitcode(), process.failure());
+        }
         "return" | "exit" => {
             let pids = Queue::new(0).unwrap();
             mem::forget(started(Process::new(linger, (pids.clone(),))));
@@ -782,10 +825,12 @@ fn the_end_of_a_program_waits_for_its_children() {
 
 fn the_end_of_a_child_waits_for_its_children() {
     let pids = Queue::new(1).unwrap();
-    let to = pids.clone();
-    for child in
-        [Process::new(leave_one_behind, (pids.clone(),)), forked(move || leave_one_behind(to))]
-    {
+    let (to, handed) = (pids.clone(), (pids.clone(),));
+    for child in [
+        Process::new(leave_one_behind, handed.clone()),
+        Process::new(leave_one_to_a_thread, handed),
+        forked(move || leave_one_behind(to)),
+    ] {
         let child = ended(child);
         assert_eq!(child.exitcode(), Some(0));
         assert!(is_over(pids.get_nowait().unwrap()));

@@ -10,9 +10,15 @@ use super::handler::Plan;
 use super::shared::Shared;
 use super::worker::{Args, Initializer};
 use super::{Pool, task, wire};
+use crate::builder::{PARTICIPANTS, PARTICIPANTS_MAX};
 use crate::process::cpu_count;
 use crate::queue::Queue;
 use crate::task::{Task, UnknownTask};
+
+/// All workers take part in a queue, their successors while the places of the dead are not free yet, and
+/// threads of this process.
+const OTHERS: usize = 32;
+const PROCESSES_MAX: usize = (PARTICIPANTS_MAX - OTHERS) / 2;
 
 /// Options of a new pool; from [`Pool::builder`].
 #[must_use]
@@ -58,7 +64,7 @@ impl PoolBuilder {
     /// Starts the workers.
     ///
     /// # Errors
-    /// [`PoolError::Zero`]; whatever keeps a worker from being started.
+    /// [`PoolError::Zero`], [`PoolError::TooMany`]; whatever keeps a worker from being started.
     pub fn create(self) -> Result<Pool, PoolError> {
         for (what, number) in [
             ("the number of processes", self.processes as u64),
@@ -68,9 +74,10 @@ impl PoolBuilder {
                 return Err(PoolError::Zero { what });
             }
         }
-        // All workers, their successors while the places of the dead are not free yet, and the threads
-        // of this process.
-        let participants = (2 * self.processes).saturating_add(32).clamp(64, 4096);
+        if self.processes > PROCESSES_MAX {
+            return Err(PoolError::TooMany { given: self.processes, max: PROCESSES_MAX });
+        }
+        let participants = (2 * self.processes + OTHERS).max(PARTICIPANTS);
         let events = Queue::builder().participants(participants).create()?;
         let initializer = self.initializer.transpose()?;
         let plan = Plan { processes: self.processes, initializer, jobs_max: self.jobs_max };

@@ -17,6 +17,14 @@ pub enum PoolError {
         /// Of what.
         what: &'static str,
     },
+    /// A pool cannot have so many workers.
+    #[error("{given} processes are too many for a pool; at most {max}")]
+    TooMany {
+        /// How many were asked for.
+        given: usize,
+        /// How many there can be.
+        max: usize,
+    },
     /// A worker could not be started.
     #[error(transparent)]
     Process(#[from] ProcessError),
@@ -30,8 +38,13 @@ pub enum PoolError {
     #[error(transparent)]
     Task(#[from] UnknownTask),
     /// The arguments cannot be encoded. Nothing was run.
-    #[error("the arguments cannot travel")]
-    Args(#[source] EncodeError),
+    #[error("the arguments of {task} cannot travel{}", hint(.source))]
+    Args {
+        /// The function that they were for.
+        task: &'static str,
+        /// Why.
+        source: EncodeError,
+    },
     /// It was closed or terminated.
     #[error("pool not running")]
     NotRunning,
@@ -78,6 +91,15 @@ pub enum PoolError {
     /// The answer is no value of the expected type.
     #[error("the answer cannot be read")]
     Decode(#[source] DecodeError),
+}
+
+fn hint(why: &EncodeError) -> &'static str {
+    match why {
+        EncodeError::Refused { .. } => {
+            " (a queue can that Manager::queue made, or the initializer got)"
+        }
+        _ => "",
+    }
 }
 
 fn shown(exitcode: &i32) -> String {

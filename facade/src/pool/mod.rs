@@ -8,6 +8,7 @@ mod handler;
 mod shared;
 mod worker;
 
+use std::any::type_name;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, ThreadId};
@@ -78,7 +79,7 @@ impl Pool {
     /// A pool of so many workers. [`cpu_count`](crate::cpu_count) is a good number of them.
     ///
     /// # Errors
-    /// [`PoolError::Zero`]; whatever keeps a worker from being started.
+    /// [`PoolError::Zero`], [`PoolError::TooMany`]; whatever keeps a worker from being started.
     pub fn new(processes: usize) -> Result<Self, PoolError> {
         Self::builder().processes(processes).create()
     }
@@ -113,10 +114,12 @@ impl Pool {
         task: F,
         args: A,
     ) -> Result<Returned<F, A>, PoolError> {
-        self.apply_async(task, args)?.get()
+        // What it holds is there until the task has had it: the last handle of a queue, say.
+        AsyncResult::one(self.call(task, [&args], |_| 1)?.0).get()
     }
 
-    /// Calls `task` with `args`, a tuple, in one of the workers, and does not wait.
+    /// Calls `task` with `args`, a tuple, in one of the workers, and does not wait. What `args` refer to
+    /// must be there until the worker has it: keep a handle of a queue that travels.
     ///
     /// # Errors
     /// [`PoolError`]: what is wrong with the task, its arguments or the pool.
@@ -142,7 +145,7 @@ impl Pool {
         items: impl IntoIterator<Item = A>,
         chunksize: Option<usize>,
     ) -> Result<Vec<Returned<F, (A,)>>, PoolError> {
-        self.map_async(task, items, chunksize)?.get()
+        self.starmap(task, items.into_iter().map(|item| (item,)), chunksize)
     }
 
     /// As [`Pool::map`], and does not wait.
@@ -169,7 +172,9 @@ impl Pool {
         items: impl IntoIterator<Item = A>,
         chunksize: Option<usize>,
     ) -> Result<Vec<Returned<F, A>>, PoolError> {
-        self.starmap_async(task, items, chunksize)?.get()
+        // As in apply.
+        let items: Vec<_> = items.into_iter().collect();
+        self.spread(task, &items, chunksize)?.get()
     }
 
     /// As [`Pool::starmap`], and does not wait.
@@ -180,6 +185,15 @@ impl Pool {
         &self,
         task: F,
         items: impl IntoIterator<Item = A>,
+        chunksize: Option<usize>,
+    ) -> Result<AsyncResult<Vec<Returned<F, A>>>, PoolError> {
+        self.spread(task, items, chunksize)
+    }
+
+    fn spread<F: Task<A>, A>(
+        &self,
+        task: F,
+        items: impl IntoIterator<Item = impl Serialize>,
         chunksize: Option<usize>,
     ) -> Result<AsyncResult<Vec<Returned<F, A>>>, PoolError> {
         let share = |items: usize| chunksize.unwrap_or(items.div_ceil(4 * self.processes).max(1));
@@ -226,10 +240,10 @@ impl Pool {
     }
 
     /// Encodes all items here, so that what is wrong with one is the caller's error.
-    fn call<F: Task<A>, A: Serialize>(
+    fn call<F: Task<A>, A>(
         &self,
         task: F,
-        items: impl IntoIterator<Item = A>,
+        items: impl IntoIterator<Item = impl Serialize>,
         chunksize: impl Fn(usize) -> usize,
     ) -> Result<(Arc<Batch>, usize), PoolError> {
         if self.owner != std::process::id() {
@@ -239,7 +253,9 @@ impl Pool {
         let _ = task;
         let task = task::find::<F>()?;
         let items = items.into_iter().map(|args| wire::to_bytes(&args));
-        let items: Vec<_> = items.collect::<Result<_, _>>().map_err(PoolError::Args)?;
+        let items: Vec<_> = items
+            .collect::<Result<_, _>>()
+            .map_err(|source| PoolError::Args { task: type_name::<F>(), source })?;
         let count = items.len();
         match chunksize(count) {
             0 => Err(PoolError::Zero { what: "the chunksize" }),

@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::CString;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
@@ -28,7 +28,8 @@ pub(crate) fn run_if_child() {
         None => return,
         Some(Ok(orders)) => orders,
         Some(Err(error)) => {
-            eprintln!("shmq: the orders of process {} are unreadable: {error}", getpid());
+            let own = getpid();
+            _ = writeln!(io::stderr(), "shmq: the orders of process {own} are unreadable: {error}");
             exit(FAILED);
         }
     };
@@ -39,12 +40,13 @@ pub(crate) fn run_if_child() {
 /// The exit code. Why the task failed is printed, and left in `note` for the parent.
 pub(super) fn report(done: Result<(), Failure>, name: &str, note: &File) -> i32 {
     let Err(why) = done else { return 0 };
-    // What a panic says has been printed by its hook.
-    if !matches!(why, Failure::Panicked(_)) {
-        eprintln!("{name}: {why}");
-    }
     // Without it the parent still has the exit code.
     _ = note.write_all_at(why.to_string().as_bytes(), 0);
+    // What a panic says has been printed by its hook.
+    if !matches!(why, Failure::Panicked(_)) {
+        // It may be that nobody reads it.
+        _ = writeln!(io::stderr(), "{name}: {why}");
+    }
     FAILED
 }
 

@@ -79,7 +79,7 @@ pub(super) fn reap() {
         let child = member.started.as_ptr();
         ended.iter().any(|ended| std::ptr::eq(child, &raw const ***ended))
     };
-    members().retain(|member| member.handle.strong_count() > 0 && !is_ended(member));
+    members().retain(|member| member.started.strong_count() > 0 && !is_ended(member));
 }
 
 pub(super) fn add(handle: Weak<Shared>, started: Weak<Started>) {

@@ -285,8 +285,8 @@ impl Process {
     /// Once it has ended: the text of the panic or of the error that made its task fail, if so.
     pub fn failure(&self) -> Option<String> {
         let started = self.shared.started.get()?;
-        started.exitcode()?;
-        started.sent.failure()
+        let is_killed = started.exitcode()? < 0;
+        started.sent.failure(is_killed)
     }
 
     /// Sends SIGTERM, which ends it, unless the task has made other arrangements. Does nothing if it

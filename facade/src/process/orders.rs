@@ -81,10 +81,11 @@ impl Sent {
     }
 
     /// When the child has ended: why its task failed.
-    pub(crate) fn failure(&self) -> Option<String> {
+    pub(crate) fn failure(&self, is_killed: bool) -> Option<String> {
         let text = read(&self.file).ok()?;
         if text.starts_with(&self.nonce) {
-            return Some("it ended before shmq::init; call that first in main".to_owned());
+            let why = "it ended before shmq::init; call that first in main";
+            return (!is_killed).then(|| why.to_owned());
         }
         (!text.is_empty()).then(|| String::from_utf8_lossy(&text).into_owned())
     }
