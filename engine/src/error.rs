@@ -260,6 +260,11 @@ pub enum PushError {
          the queue with more), or the side is for one alone, and taken"
     )]
     Forked,
+    /// The loan was made before this process was forked, and is the parent's.
+    #[error(
+        "this memory was reserved before fork, and is the parent's; reserve it again in the child"
+    )]
+    ForkedLoan,
 }
 
 /// Several messages were to be put, and some were not.

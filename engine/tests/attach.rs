@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -168,7 +169,7 @@ fn random_bytes_never_panic() {
             bytes[at & !7..][..8].copy_from_slice(&value.to_ne_bytes());
         }
         let queue = Queue::from_fd(sealed(&bytes)).unwrap();
-        _ = (queue.len(), queue.is_full());
+        _ = (queue.len(), queue.is_empty(), queue.is_full());
         let mut buffer = [0; 48];
         if let Ok(mut consumer) = queue.consumer() {
             for _ in 0..6 {
@@ -181,6 +182,36 @@ fn random_bytes_never_panic() {
                 _ = producer.try_push(b"message");
             }
             _ = producer.push_timeout(b"message", Duration::from_micros(50));
+        }
+        _ = queue.recover();
+    }
+}
+
+/// Numbers that cannot be, where recovery, and who looks for a free block, count on.
+#[test]
+fn what_is_beyond_all_tickets_is_no_panic() {
+    const ATTENTION: u64 = 128;
+    const HEAD: u64 = 384;
+    const LINES: u64 = 1024;
+    for options in [Options::new(2), Options::unbounded()] {
+        let options = options.participants(4).max_bytes(1 << 20);
+        let queue = options.create_anonymous().unwrap();
+        let mut producer = queue.producer().unwrap();
+        (0..2).for_each(|_| producer.push(&[1; 300]).unwrap());
+        let file = File::from(queue.as_fd().unwrap().try_clone_to_owned().unwrap());
+        let write = |at: u64, value: u64| file.write_all_at(&value.to_ne_bytes(), at).unwrap();
+        // A line's words: what it announces, its occupant, three more.
+        for (head, announced, further) in
+            [(0, 1, u64::MAX), (u64::MAX, 1, 0), (1, u64::MAX, u64::MAX), (u64::MAX, 5, u64::MAX)]
+        {
+            write(HEAD, head);
+            write(ATTENTION, 1);
+            write(LINES + 2 * 128, announced);
+            write(LINES + 2 * 128 + 32, further);
+            _ = (queue.recover(), queue.len(), queue.is_empty());
+            _ = producer.try_push(&[2; 300]);
+            let mut consumer = queue.consumer().unwrap();
+            _ = consumer.try_pop_ref().map(|message| message.to_vec());
         }
     }
 }

@@ -167,3 +167,50 @@ fn a_forked_child_leaves_the_name_alone() {
     }));
     Queue::open(&name).unwrap();
 }
+
+/// What a handle has lent, or holds, is its own process's; its copy in a child leaves it alone.
+#[test]
+fn loans_and_messages_stay_the_parents() {
+    const LEN: usize = 100_000;
+    let queue = Options::new(4).create_anonymous().unwrap();
+    let (mut producer, mut other) = (queue.producer().unwrap(), queue.producer().unwrap());
+    let mut consumer = queue.consumer().unwrap();
+    producer.push(&[1; LEN]).unwrap();
+    let mut message = Some(consumer.pop_ref().unwrap());
+    let mut loan = Some(producer.reserve(LEN).unwrap());
+    loan.as_mut().unwrap().copy_from(0, &[2; LEN]);
+    join(forked(|| {
+        drop(message.take());
+        let uncommitted = loan.take().map(shmq_engine::Loan::try_commit);
+        let Some(Err(uncommitted)) = uncommitted else { return Err("committed\n".into()) };
+        expect(&uncommitted.error, &PushError::ForkedLoan)
+    }));
+    // Nobody else was given the memory of either.
+    for _ in 0..3 {
+        other.push(&[3; LEN]).unwrap();
+    }
+    assert!(message.unwrap().to_vec() == [1; LEN]);
+    loan.unwrap().try_commit().unwrap();
+    for value in [3, 3, 3, 2] {
+        assert!(consumer.try_pop_ref().unwrap().to_vec() == [value; LEN], "{value}");
+    }
+}
+
+/// A child has no thread that rings, and does not wait for it, nor for what it may have locked.
+#[test]
+fn bells_are_silent_in_a_child() {
+    let queue = Options::new(4).create_anonymous().unwrap();
+    let mut bell = Some(queue.consumer().unwrap().bell().unwrap());
+    bell.as_ref().unwrap().arm();
+    for _ in 0..20 {
+        join(forked(|| {
+            bell.iter().for_each(shmq_engine::Bell::arm);
+            drop(bell.take());
+            Ok(())
+        }));
+    }
+    queue.producer().unwrap().push(b"still rings").unwrap();
+    while !bell.as_ref().unwrap().quiet() {
+        thread::yield_now();
+    }
+}

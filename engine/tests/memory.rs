@@ -171,6 +171,9 @@ fn what_is_forgotten_comes_back_with_its_handle() {
     for _ in 0..100 {
         let mut producer = queue.producer().unwrap();
         std::mem::forget(producer.reserve(1 << 20).unwrap());
+        // What is put after that makes nobody forget it.
+        producer.push(&vec![1; 1 << 19]).unwrap();
+        queue.consumer().unwrap().pop_ref().unwrap();
         drop(producer);
         queue.producer().unwrap().push(&vec![1; 1 << 20]).unwrap();
         let mut consumer = queue.consumer().unwrap();

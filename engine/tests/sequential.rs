@@ -5,7 +5,9 @@ use std::io::Write;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use shmq_engine::{Consumer, Fences, Options, PopError, Producer, PushError, Queue, Role};
+use shmq_engine::{
+    Consumer, CreateError, Fences, Options, PopError, Producer, PushError, Queue, Role,
+};
 
 /// Where messages lie, and how many there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -375,4 +377,41 @@ fn a_handle_is_shown_in_a_line() {
             assert!(shown.len() < 500, "{} bytes: {}", shown.len(), &shown[..200]);
         }
     }
+}
+
+/// What says which bytes to put is asked before anything is claimed.
+#[test]
+fn who_panics_or_changes_its_mind_in_the_middle_of_several_claims_nothing() {
+    struct Fickle<'a>(&'a std::cell::Cell<u32>, u32);
+    impl AsRef<[u8]> for Fickle<'_> {
+        fn as_ref(&self) -> &[u8] {
+            self.0.set(self.0.get() + 1);
+            assert!(self.1 != 3, "on purpose");
+            &[7; 1000][..if self.0.get() > 8 { 1000 } else { 8 }]
+        }
+    }
+    for producers in [Role::Many, Role::One] {
+        let queue = Options::new(16).inline(48).producers(producers).create_heap().unwrap();
+        let (mut producer, mut consumer) = (queue.producer().unwrap(), queue.consumer().unwrap());
+        let asked = std::cell::Cell::new(0);
+        let messages = |many: u32| (0..many).map(|at| Fickle(&asked, at)).collect::<Vec<_>>();
+        let panics = std::panic::AssertUnwindSafe(|| producer.try_push_many(&messages(8)));
+        std::panic::catch_unwind(panics).unwrap_err();
+        assert!(queue.is_empty());
+        asked.set(6);
+        assert_eq!(producer.try_push_many(&messages(3)), Ok(3));
+        for _ in 0..3 {
+            let message = consumer.try_pop_ref().unwrap().to_vec();
+            assert!(message == [7; 8] || message == [7; 1000], "{message:?}");
+        }
+        producer.push(b"on we go").unwrap();
+        assert_eq!(consumer.try_pop(&mut [0; 48]), Ok(8));
+    }
+}
+
+/// On a machine that promises any memory it is made; it does not abort.
+#[test]
+fn a_heap_that_is_too_small_is_an_error() {
+    let made = Options::new(1 << 30).message_max(8_000).create_heap();
+    assert!(matches!(made, Ok(_) | Err(CreateError::Memory { .. })), "{made:?}");
 }

@@ -223,6 +223,33 @@ fn a_bell_can_be_dropped_while_it_waits() {
     }
 }
 
+/// Who selects takes one message of several, and sleepers must not miss the others for that.
+#[test]
+fn who_selects_passes_the_wake_up_on() {
+    let queue = Options::new(100).create_anonymous().unwrap();
+    let mut producer = queue.producer().unwrap();
+    for _ in 0..50 {
+        thread::scope(|scope| {
+            let selector = scope.spawn(|| {
+                let mut consumer = queue.consumer().unwrap();
+                assert_eq!(select(&[&consumer], None), Some(0));
+                consumer.try_pop(&mut [0; 48]).is_ok()
+            });
+            thread::sleep(Duration::from_millis(1));
+            let getter = scope.spawn(|| {
+                let mut consumer = queue.consumer().unwrap();
+                consumer.wait_by(Wait::Park);
+                consumer.pop(&mut [0; 48]).unwrap();
+                consumer.late_wakes()
+            });
+            thread::sleep(Duration::from_millis(1));
+            assert_eq!(producer.try_push_many(&[b"one", b"two"]), Ok(2));
+            assert!(selector.join().unwrap());
+            assert_eq!(getter.join().unwrap(), 0);
+        });
+    }
+}
+
 #[test]
 fn one_of_several_queues_is_selected() {
     let queues = [(); 3].map(|()| Options::new(2).create_anonymous().unwrap());

@@ -261,7 +261,7 @@ impl Parts {
             Place::Tail => 256,
             Place::Head => 384,
             Place::Line { line, word } => {
-                self.lines_at + index(line, LINES) * 128 + index(word, 4) * 8
+                self.lines_at + index(line, LINES) * 128 + index(word, 5) * 8
             }
             Place::Class { class, word } => {
                 self.classes_at
@@ -471,7 +471,7 @@ impl Crew {
                 if let Some(consumer) = pick(&mut self.consumers, *of)
                     && let Ok(mut message) = consumer.try_pop_ref()
                 {
-                    assert!(message.len() <= 4 * queue.max_bytes());
+                    assert!(message.len() <= queue.message_max());
                     change.iter().for_each(damage);
                     _ = message.read(&mut self.buffer);
                     _ = message.to_vec();

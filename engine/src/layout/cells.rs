@@ -189,7 +189,7 @@ impl Line {
     /// Does it announce a ticket of `first..=last`, 1 + each?
     pub(crate) fn announces_in(&self, first: u64, last: u64) -> bool {
         self.announcement().is_some_and(|(ticket, further)| {
-            ticket < last && ticket.saturating_add(1 + further) >= first
+            ticket < last && ticket.saturating_add(further).saturating_add(1) >= first
         })
     }
 

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -71,6 +72,9 @@ impl Bell {
 
     /// It rings once, as soon as there may be something to do.
     pub fn arm(&self) {
+        if !self.lineage.is_own() {
+            return;
+        }
         let mut state = self.wire.state();
         if *state == State::Unarmed {
             *state = State::Armed;
@@ -117,7 +121,7 @@ impl Wire {
         let ring = self.shared.ring();
         let is_there = match self.for_what {
             For::Items => !ring.is_empty() || ring.is_shut() || self.shared.end_if_producers_died(),
-            For::Room => ring.has_places(),
+            For::Room => ring.has_places() || !ring.is_full_of_messages(),
         };
         is_there || *self.state() == State::Leaving
     }
@@ -132,11 +136,16 @@ impl Wire {
 
 impl Drop for Bell {
     fn drop(&mut self) {
+        let thread = self.thread.take();
+        if !self.lineage.is_own() {
+            // No such thread is here, which may have had the lock.
+            mem::forget(thread);
+            return;
+        }
         *self.wire.state() = State::Leaving;
         self.wire.changed.notify_one();
         // It may sleep like everybody else, and among them.
         self.wire.want().wake_all();
-        let thread = self.thread.take().filter(|_| self.lineage.is_own());
         if let Some(thread) = thread {
             _ = thread.join();
         }

@@ -100,7 +100,8 @@ impl Consumer {
     /// Is there something in the queue, or nothing more to come?
     pub(super) fn may_have_message(&self) -> bool {
         let ring = self.shared.ring();
-        !ring.is_empty() || ring.is_shut() || self.shared.end_if_producers_died()
+        let has_message = !ring.is_empty() || ring.is_ready(&self.grip);
+        has_message || ring.is_shut() || self.shared.end_if_producers_died()
     }
 
     /// What it waits for.
@@ -126,6 +127,11 @@ impl Consumer {
         *self = Self::attach(Arc::clone(&self.shared)).map_err(|_| PopError::Forked)?;
         self.spin.wait_by(wait);
         Ok(())
+    }
+
+    /// Not a copy of the parent's, in a forked child?
+    pub(super) fn is_own(&self) -> bool {
+        self.seat.is_own()
     }
 
     #[inline(always)]
@@ -463,7 +469,7 @@ fn take_from(
                     PopError::Corrupt
                 });
             }
-            Ok(Taken::Stalled(stalled)) => outwait(ring, grip, patience, stalled)?,
+            Ok(Taken::Stalled(stalled)) => outwait(shared, grip, patience, stalled)?,
             Ok(Taken::Elsewhere { segment }) => {
                 if !move_to(shared, grip, trail, seat, segment) {
                     found_empty(shared, vigil, trail, seat, &mut look)?;
@@ -481,11 +487,14 @@ fn take_from(
 fn find(shared: &Shared, grip: &Grip<'_>) -> Result<Got, PopError> {
     let Reference { len, block, offset } = grip.reference();
     let block = Block::unpack(block);
-    let Some(memory) = shared.payload(block, offset, len) else {
-        grip.let_go();
-        return Err(PopError::Corrupt);
-    };
-    Ok(Got::Held(Held { block, memory, len: len as usize }))
+    let is_possible = len <= shared.request().message_max as u64;
+    match shared.payload(block, offset, len) {
+        Some(memory) if is_possible => Ok(Got::Held(Held { block, memory, len: len as usize })),
+        _ => {
+            grip.let_go();
+            Err(PopError::Corrupt)
+        }
+    }
 }
 
 /// Gives a block back that we no longer hold, if it is over.
@@ -529,15 +538,22 @@ fn attend(shared: &Shared, vigil: &mut Vigil, attention: Attention) {
 /// Gives a put in progress a little time, then passes it over.
 #[cold]
 fn outwait(
-    ring: &Ring<'_>,
+    shared: &Shared,
     grip: &Grip<'_>,
     patience: &mut Patience,
     stalled: Stalled,
 ) -> Result<(), PopError> {
-    if patience.until(|| ring.is_back(grip, stalled)) {
+    let ring = shared.ring();
+    if patience.until(stalled.ticket(), || ring.is_back(grip, stalled)) {
         return Ok(());
     }
-    ring.pass(grip, stalled).map_err(|_| PopError::Refused)
+    ring.pass(grip, stalled).map_err(|_| PopError::Refused)?;
+    if let Some(last) = ring.last_passed_over(grip, stalled) {
+        patience.give_up(last);
+    }
+    // It may have taken a place.
+    shared.room().wake(ring, ring.attention());
+    Ok(())
 }
 
 /// The queue is empty. If it is also shut down, that may be its end: only who has begun a look, and then

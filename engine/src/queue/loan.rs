@@ -15,6 +15,9 @@ use crate::wait::clock::Deadline;
 /// It takes no place in the queue and no turn: nobody waits for it. It does take memory. A message that
 /// fits a slot is written to memory of the process and copied at the commit.
 ///
+/// In a child that is forked meanwhile it is the parent's still, and cannot be committed there
+/// ([`PushError::ForkedLoan`]).
+///
 /// Its bytes are zero, or those of an earlier message of this queue, until they are written. [`Write`]
 /// and the methods copy into shared memory. To refer to it there is
 /// [`as_mut_slice`](Loan::as_mut_slice), which trusts all participants.
@@ -91,7 +94,8 @@ impl<'p> Loan<'p> {
     ///
     /// # Safety
     /// Nobody else reads or writes them while the slice is used. No participant does that goes through
-    /// this library: they are this loan's. A hostile process of the same user could.
+    /// this library: they are this loan's, but its copy in a forked child is the same memory. A hostile process of
+    /// the same user could.
     pub unsafe fn as_mut_slice(&mut self) -> &mut [u8] {
         let len = self.len;
         // SAFETY: as many bytes are there, all of them initialised, and nobody else uses them
@@ -125,6 +129,7 @@ impl<'p> Loan<'p> {
 
     fn commit_by(mut self, deadline: Deadline) -> Result<(), Uncommitted<'p>> {
         let done = match self.place {
+            Some(_) if !self.producer.is_own() => Err(PushError::ForkedLoan),
             Some(place) => self.producer.put_place(place, deadline),
             None => self.producer.push_scratch(deadline),
         };
@@ -152,7 +157,10 @@ impl Write for Loan<'_> {
 
 impl Drop for Loan<'_> {
     fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
+        // A forked child has a copy of this, not the memory.
+        if let Some(place) = self.place.take()
+            && self.producer.is_own()
+        {
             self.producer.abandon(place);
         }
     }

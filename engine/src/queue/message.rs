@@ -13,6 +13,9 @@ use crate::wait::clock::Deadline;
 /// It is nobody else's: dropping it without reading discards it. While it is held it delays nobody, but
 /// its memory is not used again. Killed meanwhile, the reader takes it along.
 ///
+/// In a child that is forked meanwhile it is the parent's still: the child can read it for as long as the
+/// parent holds it, and finds other bytes after that.
+///
 /// [`Read`] and the methods copy out of shared memory. To refer to it there is
 /// [`as_slice`](Message::as_slice), which trusts all participants.
 #[derive(Debug)]
@@ -146,7 +149,8 @@ impl Message<'_> {
     ///
     /// # Safety
     /// Nobody writes to them while the slice is used. No participant does that goes through this
-    /// library: they are this message's until it is dropped. A hostile process of the same user could.
+    /// library: they are this message's until it is dropped (in a forked child: until the parent drops it). A
+    /// hostile process of the same user could.
     pub unsafe fn as_slice(&self) -> &[u8] {
         // SAFETY: as many bytes are there, and nobody writes to them (contract).
         unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len()) }
@@ -163,7 +167,10 @@ impl Read for Message<'_> {
 
 impl Drop for Message<'_> {
     fn drop(&mut self) {
-        if let Body::Held(held) = &self.body {
+        // A forked child has a copy of this, not the block.
+        if let Body::Held(held) = &self.body
+            && self.consumer.is_own()
+        {
             self.consumer.release(held);
         }
     }

@@ -18,8 +18,8 @@ const ALIGN: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Payloads {
     open: Option<(Block, usize)>,
-    /// Something was placed, and neither put nor abandoned: a loan that was forgotten, perhaps.
-    placed: bool,
+    /// How many were placed, and neither put nor abandoned: loans that were forgotten.
+    placed: usize,
 }
 
 /// Memory for one message.
@@ -52,7 +52,7 @@ impl Payloads {
         let (block, offset) = self.find(shared, seat, len)?;
         let memory = shared.payload(block, offset as u64, len as u64);
         let memory = memory.ok_or(PushError::Corrupt)?;
-        self.placed = true;
+        self.placed += 1;
         Ok(Place { block, offset, len, memory })
     }
 
@@ -87,7 +87,7 @@ impl Payloads {
 
     /// The message in `place` has been put.
     pub(super) fn put(&mut self, shared: &Shared, seat: &Seat<'_>, place: Place) {
-        self.placed = false;
+        self.placed -= 1;
         match &mut self.open {
             Some((block, used)) if *block == place.block => {
                 *used = (place.offset + place.len).next_multiple_of(ALIGN);
@@ -98,7 +98,7 @@ impl Payloads {
 
     /// It has not, and will not be.
     pub(super) fn abandon(&mut self, shared: &Shared, seat: &Seat<'_>, place: Place) {
-        self.placed = false;
+        self.placed -= 1;
         // What is collected is simply laid over the next time.
         if self.open.is_none_or(|(block, _)| block != place.block) {
             retire(shared, seat, place.block);
@@ -110,7 +110,7 @@ impl Payloads {
         if let Some((block, _)) = self.open.take() {
             retire(shared, seat, block);
         }
-        if let Some(arena) = shared.arena().filter(|_| self.placed) {
+        if let Some(arena) = shared.arena().filter(|_| self.placed > 0) {
             // As from a dead participant.
             arena.inherit(seat.at());
         }

@@ -85,6 +85,11 @@ impl Producer {
         Ok(())
     }
 
+    /// Not a copy of the parent's, in a forked child?
+    pub(super) fn is_own(&self) -> bool {
+        self.seat.is_own()
+    }
+
     #[inline(always)]
     pub(super) fn ensure_own(&mut self) -> Result<(), PushError> {
         if self.seat.is_own() { Ok(()) } else { self.attach_anew() }
@@ -180,9 +185,19 @@ impl Producer {
     /// As for [`Producer::try_push`], but never [`PushError::Full`], about the first message: if some
     /// were put, the next call has the error.
     pub fn try_push_many<M: AsRef<[u8]>>(&mut self, messages: &[M]) -> Result<usize, PushError> {
+        self.try_push_all(messages.len(), |producer, done| {
+            with_bytes(&messages[done..], |bytes| producer.push_run(bytes))
+        })
+    }
+
+    pub(super) fn try_push_all(
+        &mut self,
+        messages: usize,
+        mut push_run: impl FnMut(&mut Self, usize) -> Result<usize, PushError>,
+    ) -> Result<usize, PushError> {
         let mut done = 0;
-        while done < messages.len() {
-            match self.push_run(&messages[done..]) {
+        while done < messages {
+            match push_run(self, done) {
                 Ok(put) => done += put,
                 Err(PushError::Full) => break,
                 Err(error) if done == 0 => return Err(error),
@@ -209,13 +224,13 @@ impl Producer {
             if batch.is_empty() {
                 return Ok(());
             }
-            self.push_all(put, &batch)?;
+            with_bytes(&batch, |bytes| self.push_all(put, bytes))?;
             put += batch.len();
             batch.clear();
         }
     }
 
-    /// Puts all of them, after so many others.
+    /// Puts all of them, after so many others. Of `M` the same holds as for `push_run`.
     pub(super) fn push_all<M: AsRef<[u8]>>(
         &mut self,
         mut put: usize,
@@ -233,8 +248,9 @@ impl Producer {
         Ok(())
     }
 
-    /// Puts some of `messages`, of which there is one; more than one if they fit slots.
-    fn push_run<M: AsRef<[u8]>>(&mut self, messages: &[M]) -> Result<usize, PushError> {
+    /// Puts some of `messages`, of which there is one; more than one if they fit slots. That is between claiming
+    /// and publishing, so `M` is no type of others: see [`with_bytes`].
+    pub(super) fn push_run<M: AsRef<[u8]>>(&mut self, messages: &[M]) -> Result<usize, PushError> {
         self.ensure_own()?;
         let inline_max = self.inline_max();
         let inline = messages.iter().take(RUN_MAX);
@@ -351,6 +367,15 @@ impl Producer {
         let done = shared.room().until(ring, deadline, spin, pause, ready, attempt);
         done.unwrap_or(Err(PushError::Full))
     }
+}
+
+/// The bytes of the first of `messages`, as many as one claim may have: what says so, which may panic or change its
+/// mind, is not called any more when tickets have been claimed.
+fn with_bytes<M: AsRef<[u8]>, R>(messages: &[M], push: impl FnOnce(&[&[u8]]) -> R) -> R {
+    let mut bytes = [&[][..]; RUN_MAX];
+    let count = messages.len().min(RUN_MAX);
+    bytes.iter_mut().zip(messages).for_each(|(bytes, message)| *bytes = message.as_ref());
+    push(&bytes[..count])
 }
 
 /// Not what is in shared memory: that may be gigabytes.

@@ -47,11 +47,14 @@ pub fn select(consumers: &[&Consumer], timeout: Option<Duration>) -> Option<usiz
     }
 }
 
-/// We may have been woken for others than the one that we name: who sleeps there looks after it.
+/// We may have been woken for others than the one that we name, or for more there than one message: who sleeps
+/// there looks after it.
 fn pass_on(consumers: &[&Consumer], named: usize) {
-    let others = consumers.iter().enumerate().filter(|&(at, _)| at != named);
-    for (_, consumer) in others.filter(|(_, consumer)| consumer.may_have_message()) {
+    for (at, consumer) in consumers.iter().enumerate() {
         let (want, ring) = consumer.want();
-        want.wake(ring, ring.attention());
+        let is_for_others = if at == named { ring.len() > 1 } else { consumer.may_have_message() };
+        if is_for_others {
+            want.wake(ring, ring.attention());
+        }
     }
 }

@@ -42,7 +42,8 @@ impl Producer {
         &mut self,
         values: &[T],
     ) -> Result<usize, PushError> {
-        self.try_push_many(messages(values))
+        let messages = messages(values);
+        self.try_push_all(messages.len(), |producer, done| producer.push_run(&messages[done..]))
     }
 
     /// Puts the bytes of all `values`, several at a time, waiting for places as long as it takes.

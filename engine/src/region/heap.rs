@@ -1,6 +1,6 @@
 //! Segments on the heap, for the threads of one process.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 
 use crate::layout::geometry::LINE;
@@ -12,13 +12,12 @@ pub(crate) struct Heap {
 }
 
 impl Heap {
-    /// `len` zeroed bytes; `None` if that is no size for memory.
+    /// `len` zeroed bytes; `None` if they cannot be had.
     pub(crate) fn create(len: usize) -> Option<Self> {
         let layout = Layout::from_size_align(len.max(1), LINE).ok()?;
         // SAFETY: the size is not zero.
         let base = unsafe { alloc_zeroed(layout) };
-        let base = NonNull::new(base).unwrap_or_else(|| handle_alloc_error(layout));
-        Some(Self { base, layout })
+        NonNull::new(base).map(|base| Self { base, layout })
     }
 
     pub(crate) fn base(&self) -> NonNull<u8> {

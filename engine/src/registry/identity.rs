@@ -99,8 +99,11 @@ impl Stat {
         // `started` is field 22 of the file; the state was field 3.
         let started = fields.nth(18)?.parse::<u64>().ok()? & Identity::STARTED;
         // A leader that has exited while its threads run is a zombie, too.
-        let threads = || fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
-        let is_over = matches!(state, "X" | "x") || (state == "Z" && threads() <= 1);
+        let is_alone = || match fs::read_dir(format!("/proc/{pid}/task")) {
+            Ok(threads) => threads.count() <= 1,
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        };
+        let is_over = matches!(state, "X" | "x") || (state == "Z" && is_alone());
         Some(Self { started, is_over })
     }
 }

@@ -272,8 +272,9 @@ impl<'m> Seat<'m> {
             _ = sole.compare_exchange(self.occupant.0, 0, OCCUPY, LOST);
         }
         // A message may have been forgotten while it was held.
-        self.line.held.store(0, ANNOUNCE);
-        self.line.pin.store(0, ANNOUNCE);
+        for word in [&self.line.announced, &self.line.further, &self.line.held, &self.line.pin] {
+            word.store(0, ANNOUNCE);
+        }
         self.line.vacate(self.occupant.0);
         self.has_left = true;
     }

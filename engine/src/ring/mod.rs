@@ -112,6 +112,9 @@ pub struct Corrupt;
 /// No operation restarts this often: every restart is another participant's progress.
 const RESTARTS_MAX: u32 = 1 << 20;
 
+/// How often passed tickets are counted for one length.
+const COUNTS_MAX: u32 = 8;
+
 /// No take finds the same head this often and must start over.
 const REPEATS_MAX: u32 = 64;
 
@@ -174,30 +177,27 @@ impl<'m> Ring<'m> {
         &self.control.head
     }
 
-    /// Messages in the queue, puts in progress included: exact at some instant of the call.
+    /// Messages in the queue, puts in progress included: exact at some instant of the call. (But where tickets
+    /// were passed over, which must be counted, and consumers do not stop for that, a few counts must do. And a
+    /// lone producer killed between publishing and moving `tail` leaves that one short.)
     pub fn len(&self) -> u64 {
         let mut head = self.control.head.load(HEAD);
+        let (mut len, mut counts) = (0, 0);
         for _ in 0..RESTARTS_MAX {
-            let tail = self.control.tail.load(TAIL);
-            let len = self.between(head, tail);
+            let tail = self.control.tail.load(TAIL).min(self.last());
+            let used = tail.saturating_sub(head);
+            // In a growing ring `head` moves past whatever is passed over.
+            let is_exact = self.shape.growing || self.is_quiet();
+            let passed = if is_exact { 0 } else { self.passed_over(head, tail) };
+            len = (used - passed).min(self.shape.capacity);
+            counts += u32::from(!is_exact);
             let again = self.control.head.load(HEAD);
-            if head == again {
-                return len;
+            if head == again || counts == COUNTS_MAX {
+                break;
             }
             head = again;
         }
-        self.between(head, self.control.tail.load(TAIL))
-    }
-
-    /// Tickets between the two that were not passed over. (A lone producer killed between publishing
-    /// and moving `tail` leaves that one short.)
-    fn between(&self, head: u64, tail: u64) -> u64 {
-        let tail = tail.min(self.last());
-        let used = tail.saturating_sub(head);
-        // In a growing ring `head` moves past whatever is passed over.
-        let exact = self.shape.growing || self.is_quiet();
-        let passed = if exact { 0 } else { self.passed_over(head, tail) };
-        (used - passed).min(self.shape.capacity)
+        len
     }
 
     /// How many of these tickets, not more than there are slots, were passed over. One that was stays
@@ -215,7 +215,24 @@ impl<'m> Ring<'m> {
 
     /// Is there nothing to take, nor a put in progress?
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        let head = self.control.head.load(HEAD);
+        let tail = self.control.tail.load(TAIL).min(self.last());
+        if tail <= head {
+            // A lone producer publishes before it moves `tail`.
+            return self.shape.producers == Role::Many || !self.is_published(head);
+        }
+        let is_exact = self.shape.growing || self.is_quiet();
+        !is_exact && (head..tail.min(head + self.shape.slots)).all(|ticket| self.is_over(ticket))
+    }
+
+    /// Are there as many messages, and puts in progress, as there are places?
+    pub fn is_full_of_messages(&self) -> bool {
+        self.len() >= self.shape.capacity
+    }
+
+    /// In a bounded ring; of a growing one it is not known without a reach.
+    fn is_published(&self, ticket: u64) -> bool {
+        self.whole.covers(ticket) && self.whole.slot(ticket).is_published(ticket)
     }
 
     /// The segment of `ticket`, in a growing ring.

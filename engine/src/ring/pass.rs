@@ -2,6 +2,7 @@
 
 use super::mark::{Attention, Marked, State};
 use super::reach::{Grip, Reach};
+use super::run::RUN_MAX;
 use super::{RESTARTS_MAX, Ring};
 use crate::layout::cells::{Line, Mark};
 use crate::order::{ANNOUNCE, BASE, HEAD, LOST, MARK, REMARK, SCAN};
@@ -14,7 +15,33 @@ pub struct Stalled {
     pub(super) ticket: u64,
 }
 
+impl Stalled {
+    /// Which.
+    pub fn ticket(self) -> u64 {
+        self.ticket
+    }
+}
+
 impl Ring<'_> {
+    /// If it was passed over: the last ticket of the same claim, as far as its producer still announces that.
+    pub fn last_passed_over(&self, grip: &Grip<'_>, stalled: Stalled) -> Option<u64> {
+        let (reach, ticket) = (grip.reach(), stalled.ticket);
+        if !reach.covers(ticket) {
+            return None;
+        }
+        let marked = reach.marked(ticket);
+        if marked.ticket != ticket || !marked.is_over() {
+            return None;
+        }
+        let lasts = self.lines.iter().filter_map(|line| {
+            let (first, further) = line.announcement()?;
+            let last = first.saturating_add(further.min(RUN_MAX as u64 - 1));
+            (first..=last).contains(&ticket).then_some(last)
+        });
+        // Of several that announce it, all but one have not claimed it.
+        lasts.min()
+    }
+
     /// Has the ticket been published since?
     #[inline]
     pub fn is_back(&self, grip: &Grip<'_>, stalled: Stalled) -> bool {
@@ -154,7 +181,7 @@ impl Ring<'_> {
             let Some((first, further)) = line.announcement() else { return false };
             // Of a run, the only ticket on this slot: it is shorter than a lap.
             let by = self.whole.slots_from(first, last);
-            let ticket = first + by;
+            let ticket = first.saturating_add(by);
             by <= further && base <= ticket && ticket <= last
         })
     }
@@ -221,7 +248,7 @@ impl Ring<'_> {
         let head = self.control.head.load(HEAD);
         let is_calm = |line: &Line| match line.announced.load(SCAN) {
             0 => true,
-            announced => announced > head + 1 || !step("quiet-announced"),
+            announced => announced > head.saturating_add(1) || !step("quiet-announced"),
         };
         if seen.has(Attention::SKIPS) && self.lines.iter().all(is_calm) {
             self.lower(Attention::SKIPS, seen);
@@ -254,5 +281,111 @@ impl Ring<'_> {
         let passed = Marked { ticket, state: State::Passed }.pack();
         let seen = mark.state.load(MARK);
         assert!(mark.state.compare_exchange(seen, passed, REMARK, LOST).is_ok());
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::layout::cells::Control;
+    use crate::ring::{Role, Shape, Taken};
+    use crate::sync::Word;
+    use crate::sync::fence::Fences;
+
+    const SLOTS: u64 = 16;
+
+    struct Parts {
+        control: Control,
+        lines: [Line; 3],
+        marks: Vec<Mark>,
+        words: Vec<Word>,
+    }
+
+    impl Parts {
+        fn new() -> Self {
+            let line = || {
+                let [announced, occupant, held, pin, further] = [0, 1, 0, 0, 0].map(Word::new);
+                Line { announced, occupant, held, pin, further }
+            };
+            Self {
+                control: Control::starting_at(0),
+                lines: [line(), line(), line()],
+                marks: (0..SLOTS).map(|_| Mark::unset()).collect(),
+                words: (0..4 * SLOTS).map(|_| Word::new(0)).collect(),
+            }
+        }
+
+        fn ring(&self, producers: Role) -> Ring<'_> {
+            let shape = Shape {
+                capacity: 2,
+                slots: SLOTS,
+                stride: 4,
+                inline_max: 8,
+                growing: false,
+                producers,
+                consumers: Role::Many,
+                fences: Fences::Full,
+            };
+            Ring::new(&self.control, &self.lines, &self.marks, &self.words, shape).unwrap()
+        }
+
+        /// As by a producer that stopped after that: line, first ticket, how many.
+        fn claim(&self, line: usize, first: u64, count: u64) {
+            self.lines[line].further.store(count - 1, ANNOUNCE);
+            self.lines[line].announced.store(first + 1, ANNOUNCE);
+            self.control.tail.store(first + count, ANNOUNCE);
+        }
+    }
+
+    #[test]
+    fn who_passes_over_one_ticket_of_a_claim_knows_the_others() {
+        let parts = Parts::new();
+        let ring = parts.ring(Role::Many);
+        let grip = ring.grip(&parts.lines[2]);
+        parts.claim(0, 0, 4);
+        // Another announced a ticket, and lost it.
+        parts.lines[1].announced.store(3, ANNOUNCE);
+        let stalled = |expected| match ring.pop(&grip, &mut [0; 8], 8) {
+            Ok(Taken::Stalled(stalled)) if stalled.ticket() == expected => stalled,
+            taken => panic!("{taken:?} instead of {expected}"),
+        };
+        for (ticket, last) in [(0, 3), (1, 3), (2, 2)] {
+            let stalled = stalled(ticket);
+            assert_eq!(ring.last_passed_over(&grip, stalled), None);
+            ring.pass(&grip, stalled).unwrap();
+            assert_eq!(ring.last_passed_over(&grip, stalled), Some(last));
+        }
+        // The fourth comes after all.
+        let stalled = stalled(3);
+        parts.ring(Role::Many).whole.slot(3).publish(3);
+        ring.pass(&grip, stalled).unwrap();
+        assert_eq!(ring.last_passed_over(&grip, stalled), None);
+    }
+
+    #[test]
+    fn what_was_passed_over_takes_no_place() {
+        let parts = Parts::new();
+        let ring = parts.ring(Role::Many);
+        let grip = ring.grip(&parts.lines[2]);
+        parts.claim(0, 0, 3);
+        ring.abandon(&ring.whole, 1);
+        ring.whole.slot(0).publish(0);
+        ring.whole.slot(2).publish(2);
+        assert!(ring.is_full_of_messages() && !ring.has_places() && !ring.is_empty());
+        assert!(matches!(ring.pop(&grip, &mut [0; 8], 8), Ok(Taken::Message { .. })));
+        // By `head` and `tail` alone there is no place.
+        assert!(!ring.is_full_of_messages() && !ring.has_places() && !ring.is_empty());
+        assert_eq!(ring.len(), 1);
+        ring.abandon(&ring.whole, 2);
+        assert_eq!((ring.is_empty(), ring.len()), (true, 0));
+    }
+
+    #[test]
+    fn what_a_lone_producer_left_published_is_there() {
+        let parts = Parts::new();
+        let ring = parts.ring(Role::One);
+        assert!(ring.is_empty());
+        ring.whole.slot(0).publish(0);
+        assert!(!ring.is_empty());
     }
 }

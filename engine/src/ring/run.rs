@@ -34,7 +34,8 @@ pub struct Run {
 
 impl Ring<'_> {
     /// Puts the first of `messages`, as many as one claim may have and fit. Says how many, and how the
-    /// attempt ended: [`Pushed::Done`] if there were any. All are at most `inline_max` bytes long.
+    /// attempt ended: [`Pushed::Done`] if there were any. All are at most `inline_max` bytes long, whenever they are
+    /// asked; if that panics, tickets stay claimed that are not published.
     ///
     /// # Panics
     /// If one is longer.

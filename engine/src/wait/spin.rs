@@ -169,29 +169,53 @@ const LEAST_MAX: u64 = 1 << 20;
 /// How often that doubles.
 const DOUBLINGS_MAX: u32 = 8;
 
+/// After so many tickets without any that was passed over, it is one doubling less.
+const CALM: u64 = 1024;
+
 /// How long a put in progress is waited for before it is passed over.
 ///
-/// A bounded number of own steps. It doubles with every ticket passed over in a row, so that a
-/// producer that is alive but slower than expected gets through.
+/// A bounded number of own steps. It doubles with every ticket passed over, so that a producer that is alive but
+/// slower than expected gets through; not for the tickets of one claim, which its producer gives up when the first
+/// of them was passed over.
 #[derive(Debug)]
 pub(crate) struct Patience {
     least: u64,
-    in_a_row: u32,
+    doublings: u32,
+    /// The ticket that was waited for last, in vain.
+    last: u64,
+    /// The first ticket that is not known to be of a claim that was given up.
+    hope: u64,
 }
 
 impl Patience {
     /// Some four times what copying such a message takes; for the largest less, and they rely on
     /// the doubling.
     pub(crate) fn for_messages_of(bytes: usize) -> Self {
-        Self { least: (3_000 + 4 * bytes as u64).min(LEAST_MAX), in_a_row: 0 }
+        let least = (3_000 + 4 * bytes as u64).min(LEAST_MAX);
+        Self { least, doublings: 0, last: 0, hope: 0 }
     }
 
     /// Looks until `found`, or patience ends. Was it found?
-    pub(crate) fn until(&mut self, found: impl Fn() -> bool) -> bool {
+    pub(crate) fn until(&mut self, ticket: u64, found: impl Fn() -> bool) -> bool {
+        if ticket < self.hope {
+            return found();
+        }
+        let calm = (ticket.saturating_sub(self.last) / CALM).min(u64::from(DOUBLINGS_MAX));
+        self.doublings = self.doublings.saturating_sub(calm as u32);
         let looked = || found().then_some(());
-        let found = look(self.least << self.in_a_row, PAUSE, looked).is_some();
-        self.in_a_row = if found { 0 } else { (self.in_a_row + 1).min(DOUBLINGS_MAX) };
+        let found = look(self.least << self.doublings, PAUSE, looked).is_some();
+        if found {
+            self.doublings = 0;
+        } else {
+            self.doublings = (self.doublings + 1).min(DOUBLINGS_MAX);
+            self.last = ticket;
+        }
         found
+    }
+
+    /// One was passed over, and so will be those of the same claim, up to `last`.
+    pub(crate) fn give_up(&mut self, last: u64) {
+        self.hope = last.saturating_add(1);
     }
 }
 
@@ -262,6 +286,43 @@ pub(super) fn rest(pause: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// How often such a ticket is looked for, in vain.
+    fn looks(patience: &mut Patience, ticket: u64) -> u32 {
+        let looks = std::cell::Cell::new(0);
+        let found = patience.until(ticket, || {
+            looks.set(looks.get() + 1);
+            false
+        });
+        assert!(!found);
+        looks.get()
+    }
+
+    #[test]
+    fn the_rest_of_a_claim_that_was_given_up_is_not_waited_for() {
+        let mut patience = Patience::for_messages_of(48);
+        assert!(looks(&mut patience, 10) > 1);
+        patience.give_up(73);
+        assert!((11..=73).all(|ticket| looks(&mut patience, ticket) == 1));
+        assert!(looks(&mut patience, 74) > 1);
+        patience.give_up(u64::MAX);
+        assert_eq!(looks(&mut patience, 75), 1);
+    }
+
+    #[test]
+    fn patience_doubles_with_what_is_passed_over_and_calms_down_again() {
+        let mut patience = Patience::for_messages_of(48);
+        for ticket in 0..20 {
+            looks(&mut patience, ticket);
+        }
+        assert_eq!(patience.doublings, DOUBLINGS_MAX);
+        looks(&mut patience, 20 + 3 * CALM);
+        assert_eq!(patience.doublings, DOUBLINGS_MAX - 2);
+        looks(&mut patience, 1 << 40);
+        assert_eq!(patience.doublings, 1);
+        assert!(patience.until(1 << 40, || true));
+        assert_eq!(patience.doublings, 0);
+    }
 
     /// How long it leaves `head` alone, if consumers take a message in so many cycles.
     fn learned(capacity: u64, each: u64) -> u64 {

@@ -5,7 +5,7 @@ use std::io;
 use std::iter;
 use std::marker::PhantomData;
 
-use shmq_engine::{Consumer, Producer, Queue};
+use shmq_engine::{Consumer, Producer, PushError, Queue};
 
 use super::shmq::{other, ours, queue};
 use super::{End, Link, Receiver, Sender, Transport};
@@ -48,6 +48,12 @@ pub fn batches_unavailable(row: &Row) -> Option<String> {
 pub trait Unit: AsRef<[u8]> + AsMut<[u8]> + fmt::Debug + Sized + 'static {
     /// One of `size` bytes.
     fn of(size: usize) -> Self;
+
+    /// Puts the first of them into a queue of ours, and says how many.
+    ///
+    /// # Errors
+    /// As for `try_push_many`.
+    fn try_push(producer: &mut Producer, messages: &[Self]) -> Result<usize, PushError>;
 }
 
 impl<const N: usize> Unit for [u8; N] {
@@ -55,11 +61,20 @@ impl<const N: usize> Unit for [u8; N] {
         assert_eq!(size, N, "the size decides which array it is");
         [0; N]
     }
+
+    #[inline]
+    fn try_push(producer: &mut Producer, messages: &[Self]) -> Result<usize, PushError> {
+        producer.try_push_values(messages)
+    }
 }
 
 impl Unit for Box<[u8]> {
     fn of(size: usize) -> Self {
         vec![0; size].into()
+    }
+
+    fn try_push(producer: &mut Producer, messages: &[Self]) -> Result<usize, PushError> {
+        producer.try_push_many(messages)
     }
 }
 
@@ -212,7 +227,7 @@ fn receiver<R>(end: End, room: R) -> io::Result<BatchReceiver<Getter<R>>> {
 impl PutMany for Producer {
     #[inline]
     fn put_many<M: Unit>(&mut self, messages: &[M]) -> io::Result<usize> {
-        match self.try_push_many(messages).map_err(other)? {
+        match M::try_push(self, messages).map_err(other)? {
             // It is full: waits for a place.
             0 => self.push(messages[0].as_ref()).map(|()| 1).map_err(other),
             put => Ok(put),

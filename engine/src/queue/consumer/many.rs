@@ -116,7 +116,7 @@ impl Consumer {
         let lens = &mut lens[..most.min(RUN_MAX)];
         let mut scratch = std::mem::take(&mut self.scratch);
         // Zeroed once.
-        scratch.resize(scratch.len().max(stride * RUN_MAX), 0);
+        scratch.resize(scratch.len().max(stride * lens.len()), 0);
         let run = self.shared.ring().pop_run(&self.grip, &mut scratch, lens);
         let Some(run) = run else {
             self.scratch = scratch;
