@@ -4,6 +4,8 @@
 #![cfg(loom)]
 
 use loom::sync::Arc;
+use loom::sync::atomic::AtomicBool;
+use loom::sync::atomic::Ordering::{Acquire, Release};
 use loom::thread;
 use shmq_engine::ring::{Pushed, Role};
 use shmq_models::{Rig, assert_conserved, explore};
@@ -45,6 +47,30 @@ fn plain_takes_of_a_lone_consumer() {
         let mut got = taker.join().unwrap();
         got.extend(rig.drain());
         assert_conserved(&put, &[got]);
+    });
+}
+
+/// Who knows that a message was put and finds the queue plainly empty: another has taken it. Unbounded.
+#[test]
+fn a_plainly_empty_queue_has_been_emptied() {
+    explore("put, tell || plain take || told: plainly empty?", None, || {
+        let (rig, told) = (Arc::new(Rig::new(1, 2, 1)), Arc::new(AtomicBool::new(false)));
+        let taker = {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || rig.pop_plain())
+        };
+        let producer = {
+            let (rig, told) = (Arc::clone(&rig), Arc::clone(&told));
+            thread::spawn(move || {
+                assert!(rig.push(&mut rig.hand(0), 7));
+                told.store(true, Release);
+            })
+        };
+        let is_emptied = told.load(Acquire) && rig.ring().is_plainly_empty();
+        producer.join().unwrap();
+        let took = taker.join().unwrap();
+        assert!(!is_emptied || took == Some(7), "a message was overlooked");
+        assert_eq!(rig.ring().is_plainly_empty(), took.is_some());
     });
 }
 

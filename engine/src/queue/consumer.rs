@@ -172,6 +172,11 @@ impl Consumer {
     #[cold]
     #[inline(never)]
     fn pop_now(&mut self, buffer: &mut [u8]) -> Result<usize, PopError> {
+        let Self { shared, upkeep, .. } = self;
+        let has_duties = !upkeep.trail.is_clear() || shared.request().ends_with_producers;
+        if !has_duties && shared.ring().is_plainly_empty() {
+            return Err(PopError::Empty);
+        }
         let longest = buffer.len();
         let got = self.take_now(buffer, longest)?;
         Ok(self.copied(got, buffer))
@@ -569,7 +574,7 @@ fn found_empty(
     let ring = shared.ring();
     // There may be places that came from passing over, which woke nobody.
     shared.room().wake(ring, ring.attention());
-    if trail.large || trail.segment.is_some() {
+    if !trail.is_clear() {
         trail.rest(shared, seat);
     }
     vigil.keep_producers(shared);

@@ -71,6 +71,9 @@ impl Attention {
     /// And after a take.
     pub(crate) const AFTER_TAKE: u64 = Self::SKIPS | Self::ROOM_WANTED;
 
+    /// Any of these.
+    pub(crate) const ANYTHING: u64 = Self::VERSION - 1;
+
     /// Nothing to look at.
     pub(crate) const NOTHING: Self = Self(0);
 

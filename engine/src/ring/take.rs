@@ -159,6 +159,13 @@ impl<'m> Ring<'m> {
         self.take(grip, slot, head, out, longest).map_or(At::Gone, At::Taken)
     }
 
+    /// Is there nothing to take, nor a put in progress, nor anything that anybody must be told?
+    pub fn is_plainly_empty(&self) -> bool {
+        // In this order, as `absent` does.
+        let head = self.control.head.load(HEAD);
+        self.control.tail.load(TAIL) == head && !self.attention().has(Attention::ANYTHING)
+    }
+
     /// Where a waiting consumer looks: has the message at the head been published?
     #[inline(always)]
     pub fn is_ready(&self, grip: &Grip<'_>) -> bool {

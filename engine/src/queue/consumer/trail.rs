@@ -20,6 +20,11 @@ pub(super) struct Trail {
 const EMPTY: u64 = 1 << 23;
 
 impl Trail {
+    /// Is there nothing to look after?
+    pub(super) fn is_clear(&self) -> bool {
+        !self.large && self.segment.is_none()
+    }
+
     /// We have left `segment`, if that is one; or there is nothing to do.
     #[cold]
     pub(super) fn follow(&mut self, shared: &Shared, seat: &Seat<'_>, segment: Option<u64>) {
