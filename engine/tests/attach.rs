@@ -191,6 +191,7 @@ fn random_bytes_never_panic() {
 #[test]
 fn what_is_beyond_all_tickets_is_no_panic() {
     const ATTENTION: u64 = 128;
+    const TAIL: u64 = 256;
     const HEAD: u64 = 384;
     const LINES: u64 = 1024;
     for options in [Options::new(2), Options::unbounded()] {
@@ -205,6 +206,14 @@ fn what_is_beyond_all_tickets_is_no_panic() {
             [(0, 1, u64::MAX), (u64::MAX, 1, 0), (1, u64::MAX, u64::MAX), (u64::MAX, 5, u64::MAX)]
         {
             write(HEAD, head);
+            if head > 1 {
+                // Ahead of it.
+                write(HEAD, head - 3);
+                write(TAIL, head - 1);
+                write(ATTENTION, 1);
+                _ = (queue.len(), queue.is_empty());
+                write(HEAD, head);
+            }
             write(ATTENTION, 1);
             write(LINES + 2 * 128, announced);
             write(LINES + 2 * 128 + 32, further);

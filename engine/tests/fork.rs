@@ -7,6 +7,7 @@ use std::thread;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, alarm, fork};
+use rustix::event::{PollFd, PollFlags, poll};
 use shmq_engine::{AttachError, Options, PopError, PushError, Queue, Role};
 
 type Checked = Result<(), String>;
@@ -172,6 +173,10 @@ fn a_forked_child_leaves_the_name_alone() {
 #[test]
 fn loans_and_messages_stay_the_parents() {
     const LEN: usize = 100_000;
+    // What fits a slot is not shared memory yet, and would be put twice.
+    let small = Options::new(4).create_anonymous().unwrap();
+    let mut putter = small.producer().unwrap();
+    let mut short = Some(putter.reserve(8).unwrap());
     let queue = Options::new(4).create_anonymous().unwrap();
     let (mut producer, mut other) = (queue.producer().unwrap(), queue.producer().unwrap());
     let mut consumer = queue.consumer().unwrap();
@@ -181,10 +186,16 @@ fn loans_and_messages_stay_the_parents() {
     loan.as_mut().unwrap().copy_from(0, &[2; LEN]);
     join(forked(|| {
         drop(message.take());
-        let uncommitted = loan.take().map(shmq_engine::Loan::try_commit);
-        let Some(Err(uncommitted)) = uncommitted else { return Err("committed\n".into()) };
-        expect(&uncommitted.error, &PushError::ForkedLoan)
+        for loan in [loan.take(), short.take()] {
+            let Some(Err(uncommitted)) = loan.map(shmq_engine::Loan::try_commit) else {
+                return Err("it was committed\n".into());
+            };
+            expect(&uncommitted.error, &PushError::ForkedLoan)?;
+        }
+        Ok(())
     }));
+    short.unwrap().try_commit().unwrap();
+    assert_eq!(small.len(), 1);
     // Nobody else was given the memory of either.
     for _ in 0..3 {
         other.push(&[3; LEN]).unwrap();
@@ -210,6 +221,8 @@ fn bells_are_silent_in_a_child() {
         }));
     }
     queue.producer().unwrap().push(b"still rings").unwrap();
+    while poll(&mut [PollFd::new(bell.as_ref().unwrap(), PollFlags::IN)], None).unwrap() == 0 {}
+    join(forked(|| expect(&bell.as_ref().map(shmq_engine::Bell::quiet), &Some(false))));
     while !bell.as_ref().unwrap().quiet() {
         thread::yield_now();
     }

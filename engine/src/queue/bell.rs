@@ -27,7 +27,8 @@ use crate::wait::clock::Deadline;
 /// missed between. It stays readable until it is quieted. Others may be faster: that it rang is no promise.
 ///
 /// It holds a thread of this process. A process that was killed in a put costs at most some 100 ms, as for
-/// any who sleeps. In a forked child it is silent: that has no such thread.
+/// any who sleeps. In a forked child it cannot be armed or quieted: that has no such thread, and
+/// the descriptor is still the parent's.
 pub struct Bell {
     wire: Arc<Wire>,
     thread: Option<JoinHandle<()>>,
@@ -84,7 +85,7 @@ impl Bell {
 
     /// Its descriptor is not readable any more. Had it rung?
     pub fn quiet(&self) -> bool {
-        read(&self.wire.event, &mut [0; size_of::<u64>()]).is_ok()
+        self.lineage.is_own() && read(&self.wire.event, &mut [0; size_of::<u64>()]).is_ok()
     }
 }
 

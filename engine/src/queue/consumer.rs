@@ -552,12 +552,12 @@ fn outwait(
     if patience.until(stalled.ticket(), || ring.is_back(grip, stalled)) {
         return Ok(());
     }
-    ring.pass(grip, stalled).map_err(|_| PopError::Refused)?;
+    let attention = ring.pass(grip, stalled).map_err(|_| PopError::Refused)?;
     if let Some(last) = ring.last_passed_over(grip, stalled) {
         patience.give_up(last);
     }
     // It may have taken a place.
-    shared.room().wake(ring, ring.attention());
+    shared.room().wake(ring, attention);
     Ok(())
 }
 

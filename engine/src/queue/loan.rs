@@ -129,7 +129,7 @@ impl<'p> Loan<'p> {
 
     fn commit_by(mut self, deadline: Deadline) -> Result<(), Uncommitted<'p>> {
         let done = match self.place {
-            Some(_) if !self.producer.is_own() => Err(PushError::ForkedLoan),
+            _ if !self.producer.is_own() => Err(PushError::ForkedLoan),
             Some(place) => self.producer.put_place(place, deadline),
             None => self.producer.push_scratch(deadline),
         };

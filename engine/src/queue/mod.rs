@@ -118,7 +118,7 @@ impl Queue {
 
     /// Is nothing in the queue, not even a put in progress?
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.shared.ring().is_empty()
     }
 
     /// Do messages and puts in progress fill the queue?

@@ -8,7 +8,7 @@ use crate::error::{AttachError, CreateError};
 use crate::layout::geometry::{
     BYTES_MAX, BYTES_MIN, CAPACITY_MAX, Geometry, INLINE_MAX, LINES_MAX, Request,
 };
-use crate::region::{Heap, Memfd, Named, Region, check_name, memory_total};
+use crate::region::{Heap, Memfd, Named, Region, check_name, memory_available, memory_total};
 use crate::ring::Role;
 use crate::sync::fence::{self, Fences};
 
@@ -161,7 +161,7 @@ impl Options {
     /// A queue for the threads of this process.
     ///
     /// # Errors
-    /// [`CreateError`] says which option is out of range.
+    /// [`CreateError`] says which option is out of range, or that there is no memory.
     pub fn create_heap(&self) -> Result<Queue, CreateError> {
         self.create(|geometry| {
             if geometry.request.has_arena() {
@@ -169,7 +169,7 @@ impl Options {
             }
             let needed = geometry.total as u64;
             let heap = Heap::create(geometry.total)
-                .ok_or(CreateError::Memory { needed, available: isize::MAX as u64 })?;
+                .ok_or_else(|| CreateError::Memory { needed, available: memory_available() })?;
             Ok(Region::Heap(heap))
         })
     }

@@ -185,19 +185,28 @@ impl Producer {
     /// As for [`Producer::try_push`], but never [`PushError::Full`], about the first message: if some
     /// were put, the next call has the error.
     pub fn try_push_many<M: AsRef<[u8]>>(&mut self, messages: &[M]) -> Result<usize, PushError> {
-        self.try_push_all(messages.len(), |producer, done| {
-            with_bytes(&messages[done..], |bytes| producer.push_run(bytes))
-        })
+        let mut done = 0;
+        for messages in messages.chunks(RUN_MAX) {
+            match with_bytes(messages, |bytes| self.try_push_all(bytes)) {
+                Ok(put) => done += put,
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            }
+            if !done.is_multiple_of(RUN_MAX) {
+                break;
+            }
+        }
+        Ok(done)
     }
 
-    pub(super) fn try_push_all(
+    /// The same of all of them. Of `M` the same holds as for `push_run`.
+    pub(super) fn try_push_all<M: AsRef<[u8]>>(
         &mut self,
-        messages: usize,
-        mut push_run: impl FnMut(&mut Self, usize) -> Result<usize, PushError>,
+        messages: &[M],
     ) -> Result<usize, PushError> {
         let mut done = 0;
-        while done < messages {
-            match push_run(self, done) {
+        while done < messages.len() {
+            match self.push_run(&messages[done..]) {
                 Ok(put) => done += put,
                 Err(PushError::Full) => break,
                 Err(error) if done == 0 => return Err(error),
@@ -250,7 +259,7 @@ impl Producer {
 
     /// Puts some of `messages`, of which there is one; more than one if they fit slots. That is between claiming
     /// and publishing, so `M` is no type of others: see [`with_bytes`].
-    pub(super) fn push_run<M: AsRef<[u8]>>(&mut self, messages: &[M]) -> Result<usize, PushError> {
+    fn push_run<M: AsRef<[u8]>>(&mut self, messages: &[M]) -> Result<usize, PushError> {
         self.ensure_own()?;
         let inline_max = self.inline_max();
         let inline = messages.iter().take(RUN_MAX);
@@ -369,13 +378,12 @@ impl Producer {
     }
 }
 
-/// The bytes of the first of `messages`, as many as one claim may have: what says so, which may panic or change its
-/// mind, is not called any more when tickets have been claimed.
+/// The bytes of at most `RUN_MAX` messages: what says so, which may panic or change its mind, is not called any
+/// more when tickets have been claimed.
 fn with_bytes<M: AsRef<[u8]>, R>(messages: &[M], push: impl FnOnce(&[&[u8]]) -> R) -> R {
     let mut bytes = [&[][..]; RUN_MAX];
-    let count = messages.len().min(RUN_MAX);
     bytes.iter_mut().zip(messages).for_each(|(bytes, message)| *bytes = message.as_ref());
-    push(&bytes[..count])
+    push(&bytes[..messages.len()])
 }
 
 /// Not what is in shared memory: that may be gigabytes.

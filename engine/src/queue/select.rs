@@ -52,7 +52,9 @@ pub fn select(consumers: &[&Consumer], timeout: Option<Duration>) -> Option<usiz
 fn pass_on(consumers: &[&Consumer], named: usize) {
     for (at, consumer) in consumers.iter().enumerate() {
         let (want, ring) = consumer.want();
-        let is_for_others = if at == named { ring.len() > 1 } else { consumer.may_have_message() };
+        // There, one more than it takes.
+        let are_several = || ring.shape().capacity - ring.places() > 1;
+        let is_for_others = if at == named { are_several() } else { consumer.may_have_message() };
         if is_for_others {
             want.wake(ring, ring.attention());
         }

@@ -42,8 +42,7 @@ impl Producer {
         &mut self,
         values: &[T],
     ) -> Result<usize, PushError> {
-        let messages = messages(values);
-        self.try_push_all(messages.len(), |producer, done| producer.push_run(&messages[done..]))
+        self.try_push_all(messages(values))
     }
 
     /// Puts the bytes of all `values`, several at a time, waiting for places as long as it takes.

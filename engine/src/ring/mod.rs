@@ -222,7 +222,9 @@ impl<'m> Ring<'m> {
             return self.shape.producers == Role::Many || !self.is_published(head);
         }
         let is_exact = self.shape.growing || self.is_quiet();
-        !is_exact && (head..tail.min(head + self.shape.slots)).all(|ticket| self.is_over(ticket))
+        !is_exact
+            && (head..tail.min(head.saturating_add(self.shape.slots)))
+                .all(|ticket| self.is_over(ticket))
     }
 
     /// Are there as many messages, and puts in progress, as there are places?

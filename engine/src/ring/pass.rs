@@ -50,19 +50,21 @@ impl Ring<'_> {
     }
 
     /// Passes the ticket over, unless it is published first. Anybody may do it, any number may do
-    /// it at once, and any of them may stop anywhere.
+    /// it at once, and any of them may stop anywhere. Gives attention as it was then.
     #[cold]
-    pub fn pass(&self, grip: &Grip<'_>, stalled: Stalled) -> Result<(), Refused> {
+    pub fn pass(&self, grip: &Grip<'_>, stalled: Stalled) -> Result<Attention, Refused> {
         let ticket = stalled.ticket;
         let reach = grip.reach();
-        if !reach.covers(ticket) {
-            return Ok(());
+        if reach.covers(ticket) {
+            let done = self.decide(&reach, ticket);
+            if self.shape.growing {
+                self.quiet_growing();
+            }
+            done?;
         }
-        let done = self.decide(&reach, ticket);
-        if self.shape.growing {
-            self.quiet_growing();
-        }
-        done
+        // Pairs with the heavy fence in wait::park: head before attention.
+        fence::light(self.shape.fences);
+        Ok(self.attention_fenced())
     }
 
     fn decide(&self, reach: &Reach<'_>, ticket: u64) -> Result<(), Refused> {

@@ -169,8 +169,9 @@ const LEAST_MAX: u64 = 1 << 20;
 /// How often that doubles.
 const DOUBLINGS_MAX: u32 = 8;
 
-/// After so many tickets without any that was passed over, it is one doubling less.
-const CALM: u64 = 1024;
+/// After so many tickets without any that was passed over, it is one doubling less: more than others put while
+/// a slow producer's next ticket is waited for, or that would never get through.
+const CALM: u64 = 1 << 16;
 
 /// How long a put in progress is waited for before it is passed over.
 ///
@@ -316,7 +317,14 @@ mod tests {
             looks(&mut patience, ticket);
         }
         assert_eq!(patience.doublings, DOUBLINGS_MAX);
-        looks(&mut patience, 20 + 3 * CALM);
+        // Somebody slow beside others who are fast.
+        for _ in 0..3 {
+            let next = patience.last + 2_000;
+            looks(&mut patience, next);
+            assert_eq!(patience.doublings, DOUBLINGS_MAX);
+        }
+        let late = patience.last + 3 * CALM;
+        looks(&mut patience, late);
         assert_eq!(patience.doublings, DOUBLINGS_MAX - 2);
         looks(&mut patience, 1 << 40);
         assert_eq!(patience.doublings, 1);
