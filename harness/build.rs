@@ -4,13 +4,15 @@ use std::path::Path;
 use std::process::Command;
 
 /// Whatever changes the measured code must bring the recorded commit up to date.
-const WATCHED: [&str; 8] = [
+const WATCHED: [&str; 10] = [
     "build.rs",
     "Cargo.toml",
     "src",
     "../engine/src",
     "../Cargo.lock",
     "../Cargo.toml",
+    "../rivals/src",
+    "../rivals/Cargo.lock",
     "../.git/HEAD",
     "../.git/logs/HEAD",
 ];

@@ -1,14 +1,14 @@
 //! What does a message cost from one thread, or process, to another?
 //!
 //! A producer pushes as fast as it can while a consumer pops as fast as it can; both wait when they
-//! must. Each producer lives for all samples of its benchmark, and is told through a second queue
-//! how many messages to push: the time of one such order is part of each sample.
+//! must. criterion starts a producer for each sample, which is told through a second queue how many messages to
+//! push: until it has pushed one nothing is timed, and then the time of one such order is part of the sample.
 
 use std::env;
 use std::hint::black_box;
 use std::process::{Child, Command};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group};
 use shmq_benches::{ROLES, SIZES, one_message, options};
@@ -19,12 +19,15 @@ const CHILD: &str = "SHMQ_BENCH_CHILD";
 
 const ORDER: usize = size_of::<u64>();
 
+/// How long a message, or an order, may take before the other side counts as dead.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Pushes as many messages as each order says. An order of 0 is the last.
 fn serve(mut orders: Consumer, mut producer: Producer, size: usize) {
     let message = vec![7; size];
     let mut order = [0; ORDER];
     loop {
-        orders.pop(&mut order).expect("an order");
+        orders.pop_timeout(&mut order, PATIENCE).expect("an order");
         let count = u64::from_ne_bytes(order);
         if count == 0 {
             return;
@@ -38,14 +41,17 @@ fn serve(mut orders: Consumer, mut producer: Producer, size: usize) {
 /// Orders messages and takes them, `iterations` at a time.
 fn measure(bencher: &mut criterion::Bencher<'_>, orders: &mut Producer, consumer: &mut Consumer) {
     let mut buffer = vec![0; 2 * SIZES[SIZES.len() - 1]];
-    bencher.iter_custom(|iterations| {
+    let mut take = |count: u64| {
         let start = Instant::now();
-        orders.push(&iterations.to_ne_bytes()).expect("an order");
-        for _ in 0..iterations {
-            consumer.pop(black_box(&mut buffer)).expect("a message");
+        orders.push(&count.to_ne_bytes()).expect("an order");
+        for _ in 0..count {
+            consumer.pop_timeout(black_box(&mut buffer), PATIENCE).expect("a message");
         }
         start.elapsed()
-    });
+    };
+    // The producer is there.
+    take(1);
+    bencher.iter_custom(take);
 }
 
 fn end(mut orders: Producer) {
@@ -88,11 +94,11 @@ fn processes(criterion: &mut Criterion) {
                 let options = options(size).producers(producers).consumers(consumers);
                 let queue = options.create_named(&name).expect("memory");
                 let orders = order_options().create_named(&orders_of(&name)).expect("memory");
-                let mut child = spawn(&name);
+                let mut producer = Process(spawn(&name));
                 let mut orders = orders.producer().expect("a line");
                 measure(bencher, &mut orders, &mut queue.consumer().expect("a line"));
                 end(orders);
-                assert!(child.wait().expect("a child").success());
+                assert!(producer.0.wait().expect("a child").success());
             });
         }
     }
@@ -105,6 +111,16 @@ fn orders_of(name: &str) -> String {
 fn spawn(name: &str) -> Child {
     let own = env::current_exe().expect("this program");
     Command::new(own).env(CHILD, name).spawn().expect("a child")
+}
+
+/// Is gone when it is dropped, whatever became of the benchmark.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
 }
 
 /// What the child process does.

@@ -205,11 +205,6 @@ impl Op {
             && (is_first || config.is_by_reference() && !is_pooled)
     }
 
-    /// Does it begin with messages in the queue that it puts itself, or without such as it gets?
-    pub fn prepares(self) -> bool {
-        matches!(self, Self::PushAgain | Self::PushOver | Self::PopOn | Self::DetachOpen)
-    }
-
     /// Has it a side that is exclusive in this configuration?
     pub fn is_exclusive(self, config: &Config) -> bool {
         self.is_producer() && config.producers == Role::One

@@ -52,7 +52,7 @@ pub fn freeze(lab: &Lab, image: &Image, ops: [Op; 2], goals: [Goal; 2]) -> Resul
     peer.leave_some(access)?;
     peer.story.resume();
     // What one of them may have met, if the survivor could not bring it about.
-    peer.story.was_full |= image.is_full(lab, puts.saturating_sub(1)) || access.push;
+    peer.story.was_full |= image.is_full(lab, puts.saturating_sub(1));
     peer.story.was_empty |= image.messages.len() < gets;
     for (who, mut victim) in victims.into_iter().enumerate() {
         if reached[who] != Reached::End {

@@ -133,6 +133,21 @@ enum Operation {
         of: u8,
         change: Option<Change>,
     },
+    PushMany {
+        of: u8,
+        lens: [Len; 3],
+    },
+    PopMany {
+        of: u8,
+        most: u8,
+    },
+    PopValues {
+        of: u8,
+    },
+    Clear {
+        of: u8,
+    },
+    ShutDown,
     PushWaiting {
         of: u8,
         len: Len,
@@ -483,6 +498,7 @@ impl Crew {
                 _ = (queue.is_empty(), queue.is_full(), queue.uuid(), format!("{queue:?}"));
                 _ = (queue.participants(), queue.resident_bytes());
             }
+            Operation::ShutDown => _ = queue.shut_down(),
             Operation::Recover => _ = queue.recover(),
             Operation::DropProducer => _ = self.producers.pop(),
             Operation::DropConsumer => _ = self.consumers.pop(),
@@ -502,6 +518,28 @@ impl Crew {
             Operation::PopVec { of } => {
                 if let Some(consumer) = pick(&mut self.consumers, of) {
                     _ = consumer.pop_ref_timeout(Duration::ZERO).map(|message| message.to_vec());
+                }
+            }
+            Operation::PushMany { of, lens } => {
+                let messages = lens.map(|len| &self.buffer[..len.bytes()]);
+                if let Some(producer) = pick(&mut self.producers, of) {
+                    _ = producer.try_push_many(&messages.repeat(8));
+                }
+            }
+            Operation::PopMany { of, most } => {
+                if let Some(consumer) = pick(&mut self.consumers, of) {
+                    let mut bytes = 0;
+                    _ = consumer.try_pop_many(most.into(), |message| bytes += message.len());
+                }
+            }
+            Operation::PopValues { of } => {
+                if let Some(consumer) = pick(&mut self.consumers, of) {
+                    _ = consumer.try_pop_values(&mut [[0_u8; 10]; 9]);
+                }
+            }
+            Operation::Clear { of } => {
+                if let Some(consumer) = pick(&mut self.consumers, of) {
+                    _ = consumer.clear();
                 }
             }
             Operation::PushWaiting { of, len } if self.waits < WAITS_MAX => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use shmq_engine::{
-    AttachError, Consumer, Fences, Options, PopError, Producer, PushError, Queue, Role,
+    AttachError, Consumer, Fences, Limit, Options, PopError, Producer, PushError, Queue, Role,
 };
 
 const OPERATIONS_MAX: usize = 200;
@@ -18,6 +18,11 @@ const WAITS_MAX: usize = 1;
 const IN_SLOTS_MAX: usize = 400;
 /// Beyond the blocks in which small payloads are collected.
 const LEN_MAX: usize = 70_000;
+/// Messages put together, or some times as many; values got together, and their bytes.
+const SEVERAL: usize = 5;
+const VALUE: usize = 8;
+/// What there may be none of, of an unbounded queue.
+const NO_MEMORY: PushError = PushError::NoMemory { needed: 0, limit: Limit::MaxBytes };
 /// An unbounded queue is never full.
 const FILL_MAX: usize = 100;
 const MAX_BYTES: usize = 4 << 20;
@@ -134,6 +139,21 @@ enum Operation {
     Drain {
         of: u8,
     },
+    PushMany {
+        of: u8,
+        lens: [Len; SEVERAL],
+        times: u8,
+    },
+    PopMany {
+        of: u8,
+        most: u8,
+    },
+    PopValues {
+        of: u8,
+    },
+    Clear {
+        of: u8,
+    },
     PushWaiting {
         of: u8,
         len: Len,
@@ -237,6 +257,10 @@ impl Pair {
                 self.pop_ref(of, read, next, usize::from(meanwhile % 8));
             }
             Operation::Drain { of } => while self.pop(of, LEN_MAX) {},
+            Operation::PushMany { of, lens, times } => self.push_many(of, lens, times),
+            Operation::PopMany { of, most } => self.pop_many(of, most.into()),
+            Operation::PopValues { of } => self.pop_values(of),
+            Operation::Clear { of } => self.clear(of),
             Operation::PushWaiting { of, len } => self.push_waiting(of, len.bytes()),
             Operation::PopWaiting { of } => self.pop_waiting(of),
             Operation::ShutDown { really } if really % 8 == 0 => {
@@ -358,6 +382,69 @@ impl Pair {
         let expected = self.expected(len);
         let put = self.producers[at].try_push(&message);
         self.expect_put(put, expected, message)
+    }
+
+    fn push_many(&mut self, of: u8, lens: [Len; SEVERAL], times: u8) {
+        let Some(at) = pick(&self.producers, of) else {
+            return;
+        };
+        let lens = lens.map(Len::bytes).repeat(usize::from(times) % 20);
+        let messages: Vec<_> = lens.into_iter().map(|len| self.message(len)).collect();
+        let Some(first) = messages.first() else { return };
+        let (places, max) = (self.queue.capacity() - self.model.len(), self.queue.message_max());
+        let fit = messages.iter().take(places).take_while(|message| message.len() <= max).count();
+        let expected = self.expected(first.len());
+        match self.producers[at].try_push_many(&messages) {
+            Ok(put) if put > 0 => {
+                assert!(put <= fit, "{put} messages were put, and {fit} fit");
+                self.model.extend(messages.into_iter().take(put));
+                if put < fit {
+                    _ = self.is_lacking::<()>(Err(NO_MEMORY));
+                }
+            }
+            Ok(put) => assert_eq!((put, expected), (0, Err(PushError::Full))),
+            Err(error) if self.is_lacking::<()>(Err(error)) => {}
+            Err(error) => assert_eq!(Err(error), expected),
+        }
+    }
+
+    fn pop_many(&mut self, of: u8, most: usize) {
+        let Some(at) = pick(&self.consumers, of) else {
+            return;
+        };
+        let mut got = Vec::new();
+        let popped = self.consumers[at].try_pop_many(most, |message| got.push(message.to_vec()));
+        if most > 0 && self.model.is_empty() {
+            assert_eq!(popped, Err(self.nothing()));
+            return;
+        }
+        assert_eq!(popped, Ok(most.min(self.model.len())));
+        assert!(self.model.drain(..got.len()).eq(got), "other messages");
+    }
+
+    fn pop_values(&mut self, of: u8) {
+        let Some(at) = pick(&self.consumers, of) else {
+            return;
+        };
+        let mut values = [[0_u8; VALUE]; SEVERAL];
+        match (self.consumers[at].try_pop_values(&mut values), self.model.front()) {
+            (Err(error), None) => assert_eq!(error, self.nothing()),
+            (Err(error), Some(first)) => {
+                assert_eq!(error, PopError::NotAValue { len: first.len(), size: VALUE });
+                self.model.pop_front();
+            }
+            (Ok(count), _) => {
+                assert!(count > 0);
+                assert!(self.model.drain(..count).eq(values[..count].iter()), "other values");
+            }
+        }
+    }
+
+    fn clear(&mut self, of: u8) {
+        if let Some(at) = pick(&self.consumers, of) {
+            assert_eq!(self.consumers[at].clear(), Ok(self.model.len()));
+            self.model.clear();
+        }
     }
 
     fn lend(

@@ -19,13 +19,13 @@
 use std::error::Error;
 use std::hint::black_box;
 use std::process::{Child, Command, ExitCode};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::{Deserialize, Serialize};
 use shmq_engine::{Consumer, Options, Producer, Queue};
 
-type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
 /// In the second process: the name of the queue its orders come through.
 const PEER: &str = "SHMQ_LARGE_PEER";
@@ -33,6 +33,8 @@ const ORDER_MAX: usize = 256;
 const COLD_BYTES: usize = 256 << 20;
 /// What each row moves in each round, about.
 const BYTES: usize = 256 << 20;
+/// How long a message or an answer may take before the other process counts as dead.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Places are more for smaller messages.
 const SMALL: usize = 64 << 10;
 const MESSAGES_MAX: usize = 50_000;
@@ -155,8 +157,11 @@ fn main() -> ExitCode {
 }
 
 fn compare() -> Result<()> {
-    let numbers = std::env::args().skip(1).map(|text| text.parse::<usize>());
-    let numbers = numbers.collect::<std::result::Result<Vec<_>, _>>()?;
+    let number = |text: String| {
+        let number = text.parse::<usize>().ok().filter(|&number| number > 0);
+        number.ok_or_else(|| format!("{text:?} is no number of rounds or bytes: from 1 on"))
+    };
+    let numbers = std::env::args().skip(1).map(number).collect::<Result<Vec<_>, _>>()?;
     let (rounds, sizes) = match &numbers[..] {
         [] => (ROUNDS, &SIZES[..]),
         [rounds] => (*rounds, &SIZES[..]),
@@ -210,29 +215,36 @@ fn print(size: usize, samples: &[Vec<Sample>]) {
 fn measure(row: Row, size: usize, peer: &mut Peer) -> Result<Sample> {
     let count = (BYTES / size).clamp(8, MESSAGES_MAX);
     let queue = row.options(size).map(|options| {
-        let name = format!("large.{}.data", std::process::id());
+        let name = peer.fresh_name();
         options.create_named(&name).map(|queue| (name, queue))
     });
     let sample = match (row, queue.transpose()?) {
         (Row::Stream { way, .. } | Row::Unbounded { way }, Some((name, queue))) => {
-            let mut consumer = queue.consumer()?;
-            // First touches are not the subject.
+            let (mut consumer, mut buffer) = (queue.consumer()?, vec![2; size]);
+            let mut consume =
+                |count| (0..count).try_for_each(|_| consume_one(&mut consumer, way, &mut buffer));
+            // First touches are not the subject; afterwards both have what they need.
             let warm_up = count.min(200);
             peer.order(way, &name, size, warm_up)?;
-            consume(&mut consumer, way, size, warm_up)?;
+            consume(warm_up)?;
             peer.done()?;
-            let faults = faults();
-            let start = Instant::now();
+            let (faults, start) = (faults(), Instant::now());
             peer.order(way, &name, size, count)?;
-            consume(&mut consumer, way, size, count)?;
-            sample(start, faults, count, peer)?
+            consume(count)?;
+            sample(start.elapsed(), faults, count, peer.done()?)
         }
         (Row::Alone { way }, Some((_, queue))) => alone(&queue, way, size, count)?,
         (Row::MemcpyByTwo, _) => {
+            let mut buffers = Buffers::of(size);
+            peer.order(Way::Memcpy, "", size, 1)?;
+            buffers.copy_once(1);
+            peer.done()?;
             let (faults, start) = (faults(), Instant::now());
             peer.order(Way::Memcpy, "", size, count)?;
-            copy_once(size, count);
-            sample(start, faults, count, peer)?
+            buffers.copy_once(count);
+            // Until both have made theirs.
+            let theirs = peer.done()?;
+            sample(start.elapsed(), faults, count, theirs)
         }
         (Row::MemcpyCold, _) => copy_twice(size, count, COLD_BYTES, <[u8]>::copy_from_slice),
         (Row::StringHot, _) => copy_twice(size, count, 0, string_copy),
@@ -241,11 +253,9 @@ fn measure(row: Row, size: usize, peer: &mut Peer) -> Result<Sample> {
     Ok(sample)
 }
 
-fn sample(start: Instant, before: u64, count: usize, peer: &mut Peer) -> Result<Sample> {
-    let elapsed = start.elapsed();
-    let theirs = peer.done()?;
+fn sample(elapsed: Duration, before: u64, count: usize, theirs: u64) -> Sample {
     let all = (faults() - before + theirs) as f64;
-    Ok(Sample { ns: elapsed.as_nanos() as f64 / count as f64, faults: all / count as f64 })
+    Sample { ns: elapsed.as_nanos() as f64 / count as f64, faults: all / count as f64 }
 }
 
 fn alone(queue: &Queue, way: Way, size: usize, count: usize) -> Result<Sample> {
@@ -258,26 +268,20 @@ fn alone(queue: &Queue, way: Way, size: usize, count: usize) -> Result<Sample> {
     (0..20).try_for_each(|_| turn())?;
     let (before, start) = (faults(), Instant::now());
     (0..count).try_for_each(|_| turn())?;
-    let ns = start.elapsed().as_nanos() as f64 / count as f64;
-    Ok(Sample { ns, faults: (faults() - before) as f64 / count as f64 })
-}
-
-fn consume(consumer: &mut Consumer, way: Way, size: usize, count: usize) -> Result<()> {
-    let mut buffer = vec![2; size];
-    (0..count).try_for_each(|_| consume_one(consumer, way, &mut buffer))
+    Ok(sample(start.elapsed(), before, count, 0))
 }
 
 #[inline]
 fn consume_one(consumer: &mut Consumer, way: Way, buffer: &mut [u8]) -> Result<()> {
     match way {
-        Way::Copied => _ = consumer.pop(buffer)?,
+        Way::Copied => _ = consumer.pop_timeout(buffer, PATIENCE)?,
         Way::CopiedInUse => {
-            consumer.pop(buffer)?;
+            consumer.pop_timeout(buffer, PATIENCE)?;
             black_box(sum(buffer));
         }
-        Way::LoanUntouched => drop(consumer.pop_ref()?),
+        Way::LoanUntouched => drop(consumer.pop_ref_timeout(PATIENCE)?),
         Way::LoanInUse => {
-            let message = consumer.pop_ref()?;
+            let message = consumer.pop_ref_timeout(PATIENCE)?;
             // SAFETY: only our own two processes are attached.
             black_box(sum(unsafe { message.as_slice() }));
         }
@@ -325,13 +329,13 @@ fn copy_twice(size: usize, count: usize, span: usize, copy: impl Fn(&mut [u8], &
     let messages = (span / size).max(1);
     let source = vec![1; messages * size];
     let (mut middle, mut target) = (vec![2; messages * size], vec![3; messages * size]);
-    let start = Instant::now();
+    let (before, start) = (faults(), Instant::now());
     for at in (0..count).map(|at| at % messages * size) {
         copy(&mut middle[at..at + size], black_box(&source[at..at + size]));
         copy(&mut target[at..at + size], black_box(&middle[at..at + size]));
         black_box(&mut target);
     }
-    Sample { ns: start.elapsed().as_nanos() as f64 / count as f64, faults: 0.0 }
+    sample(start.elapsed(), before, count, 0)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -354,11 +358,22 @@ fn string_copy(to: &mut [u8], from: &[u8]) {
     to.copy_from_slice(from);
 }
 
-fn copy_once(size: usize, count: usize) {
-    let (source, mut target) = (vec![1; size], vec![2; size]);
-    for _ in 0..count {
-        target.copy_from_slice(black_box(&source));
-        black_box(&mut target);
+/// For one copy of each message.
+struct Buffers {
+    source: Vec<u8>,
+    target: Vec<u8>,
+}
+
+impl Buffers {
+    fn of(size: usize) -> Self {
+        Self { source: vec![1; size], target: vec![2; size] }
+    }
+
+    fn copy_once(&mut self, count: usize) {
+        for _ in 0..count {
+            self.target.copy_from_slice(black_box(&self.source));
+            black_box(&mut self.target);
+        }
     }
 }
 
@@ -393,6 +408,8 @@ struct Peer {
     orders: Producer,
     replies: Consumer,
     _queues: [Queue; 2],
+    /// How many names there were.
+    names: usize,
 }
 
 impl Peer {
@@ -402,7 +419,13 @@ impl Peer {
         let queues = [options.create_named(&name)?, options.create_named(&replies_of(&name))?];
         let (orders, replies) = (queues[0].producer()?, queues[1].consumer()?);
         let child = Command::new("/proc/self/exe").env(PEER, &name).spawn()?;
-        Ok(Self { child, orders, replies, _queues: queues })
+        Ok(Self { child, orders, replies, _queues: queues, names: 0 })
+    }
+
+    /// For a queue to it that it does not know.
+    fn fresh_name(&mut self) -> String {
+        self.names += 1;
+        format!("large.{}.{}", std::process::id(), self.names)
     }
 
     fn order(&mut self, way: Way, queue: &str, size: usize, count: usize) -> Result<()> {
@@ -413,7 +436,7 @@ impl Peer {
     /// Waits until the order is carried out. Says how many page faults that took.
     fn done(&mut self) -> Result<u64> {
         let mut reply = [0; 8];
-        self.replies.pop(&mut reply)?;
+        self.replies.pop_timeout(&mut reply, PATIENCE)?;
         Ok(u64::from_ne_bytes(reply))
     }
 
@@ -421,6 +444,14 @@ impl Peer {
         self.order(Way::Memcpy, "", 0, 0)?;
         let status = self.child.wait()?;
         if status.success() { Ok(()) } else { Err(format!("the other process: {status}").into()) }
+    }
+}
+
+/// Whatever became of the comparison, no process is left.
+impl Drop for Peer {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
     }
 }
 
@@ -433,26 +464,29 @@ fn serve(name: &str) -> Result<()> {
     pin(1);
     let mut orders = Queue::open(name)?.consumer()?;
     let mut replies = Queue::open(&replies_of(name))?.producer()?;
-    let mut data: Option<([u64; 2], Producer)> = None;
+    let mut data: Option<(String, Producer)> = None;
+    let mut buffers = Buffers::of(0);
     let mut buffer = [0; ORDER_MAX];
     loop {
-        let len = orders.pop(&mut buffer)?;
-        let order: Order = serde_json::from_slice(&buffer[..len])?;
-        if order.count == 0 {
+        let len = orders.pop_timeout(&mut buffer, PATIENCE)?;
+        let Order { way, queue, size, count } = serde_json::from_slice(&buffer[..len])?;
+        if count == 0 {
             return Ok(());
         }
         let before = faults();
-        let mut message = vec![1; order.size];
-        if order.way == Way::Memcpy {
-            copy_once(order.size, order.count);
+        if buffers.source.len() != size {
+            buffers = Buffers::of(size);
+        }
+        if way == Way::Memcpy {
+            buffers.copy_once(count);
         } else {
-            let queue = Queue::open(&order.queue)?;
-            if data.as_ref().is_none_or(|(uuid, _)| *uuid != queue.uuid()) {
-                data = Some((queue.uuid(), queue.producer()?));
+            if data.as_ref().is_none_or(|(name, _)| *name != queue) {
+                let producer = Queue::open(&queue)?.producer()?;
+                data = Some((queue, producer));
             }
             let Some((_, producer)) = &mut data else { continue };
-            for _ in 0..order.count {
-                produce_one(producer, order.way, &mut message)?;
+            for _ in 0..count {
+                produce_one(producer, way, &mut buffers.source)?;
             }
         }
         replies.push(&(faults() - before).to_ne_bytes())?;

@@ -1,12 +1,12 @@
 //! The command line.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
-use clap::{
-    Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, value_parser,
-};
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::Program;
 use crate::line::{self, Range};
@@ -56,7 +56,8 @@ pub(crate) struct Run {
     pub(crate) transport: Vec<String>,
 
     /// Only these message sizes in bytes: multiples of 8 up to 67108864 (64 MiB)
-    #[arg(long, value_name = "BYTES,..", value_delimiter = ',', value_parser = parse_size)]
+    #[arg(long, value_name = "BYTES,..", value_delimiter = ',', allow_negative_numbers = true)]
+    #[arg(value_parser = parse_size)]
     pub(crate) size: Vec<usize>,
 
     /// Only these topologies: NpMc is N producers and M consumers, each up to 32
@@ -69,22 +70,22 @@ pub(crate) struct Run {
 
     /// How often every cell is measured [default: 5, quick: 3]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    #[arg(value_parser = value_parser!(u32).range(1..=1000))]
+    #[arg(value_parser = |text: &str| whole(text, 1_u32, 1000))]
     pub(crate) rounds: Option<u32>,
 
     /// How long one trial produces [default: what fits the minute, 10 to 200]
     #[arg(long, value_name = "MS", allow_negative_numbers = true)]
-    #[arg(value_parser = value_parser!(u64).range(1..=10_000))]
+    #[arg(value_parser = |text: &str| whole(text, 1_u64, 10_000))]
     pub(crate) slice_ms: Option<u64>,
 
     /// How much longer a trial may take until its cell counts as failed, in seconds
     #[arg(long, value_name = "S", allow_negative_numbers = true, default_value_t = 20)]
-    #[arg(value_parser = value_parser!(u64).range(1..=3600))]
+    #[arg(value_parser = |text: &str| whole(text, 1_u64, 3600))]
     pub(crate) patience: u64,
 
     /// Seed of the order of trials and of the intervals [default: from the clock]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    #[arg(value_parser = parse_seed)]
+    #[arg(value_parser = |text: &str| whole(text, 0, u64::MAX))]
     pub(crate) seed: Option<u64>,
 
     /// Where the workers run
@@ -113,8 +114,13 @@ pub(crate) enum Pin {
     None,
 }
 
-fn parse_seed(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| format!("allowed: whole numbers from 0 to {}", u64::MAX))
+fn whole<N: FromStr + PartialOrd + fmt::Display>(
+    text: &str,
+    least: N,
+    most: N,
+) -> Result<N, String> {
+    let number = text.parse().ok().filter(|number| (&least..=&most).contains(&number));
+    number.ok_or_else(|| format!("allowed: whole numbers from {least} to {most}"))
 }
 
 impl Cli {

@@ -39,7 +39,7 @@ pub(crate) struct Environment {
     pub(crate) slice_ms: f64,
     pub(crate) load_before: Option<f64>,
     pub(crate) load_after: Option<f64>,
-    /// Time the hypervisor gave to others during the run, all CPUs together.
+    /// Time the hypervisor gave to others during the run, all allowed CPUs together.
     pub(crate) steal_ms: Option<u64>,
     pub(crate) duration_s: f64,
     #[serde(skip)]
@@ -53,9 +53,10 @@ impl Environment {
         let allowed = allowed_cpus();
         let uname = uname();
         let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
+        let steal_before_ms = steal_ms(&allowed);
         Environment {
             date: iso_date(unix_seconds()),
-            command: command(std::env::args()),
+            command: command(std::env::args_os().map(|word| word.to_string_lossy().into_owned())),
             version: env!("CARGO_PKG_VERSION"),
             commit: option_env!("SHMQ_BUILD_COMMIT"),
             dirty: option_env!("SHMQ_BUILD_DIRTY").map(|dirty| dirty == "true"),
@@ -80,7 +81,7 @@ impl Environment {
             slice_ms: schedule.slice.as_secs_f64() * 1e3,
             load_before: load(),
             start_ns: clock::now_ns(),
-            steal_before_ms: steal_ms(),
+            steal_before_ms,
             ..Environment::default()
         }
     }
@@ -88,7 +89,7 @@ impl Environment {
     pub(crate) fn after(&mut self) {
         self.load_after = load();
         self.duration_s = (clock::now_ns() - self.start_ns) as f64 / 1e9;
-        let before_and_after = self.steal_before_ms.zip(steal_ms());
+        let before_and_after = self.steal_before_ms.zip(steal_ms(&self.cpus_allowed));
         self.steal_ms = before_and_after.map(|(before, after)| after.saturating_sub(before));
     }
 }
@@ -125,11 +126,20 @@ fn load() -> Option<f64> {
     line("/proc/loadavg")?.split_whitespace().next()?.parse().ok()
 }
 
-/// `cpu user nice system idle iowait irq softirq steal ..`, in hundredths of a second.
-fn steal_ms() -> Option<u64> {
+fn steal_ms(cpus: &[usize]) -> Option<u64> {
     let text = fs::read_to_string("/proc/stat").ok()?;
-    let ticks: u64 = text.lines().next()?.split_whitespace().nth(8)?.parse().ok()?;
-    Some(ticks * 1000 / rustix::param::clock_ticks_per_second())
+    Some(stolen(&text, cpus)? * 1000 / rustix::param::clock_ticks_per_second())
+}
+
+/// Of lines `cpuN user nice system idle iowait irq softirq steal ..`, in ticks of the clock.
+fn stolen(stat: &str, cpus: &[usize]) -> Option<u64> {
+    let of = |cpu: &usize| {
+        let name = format!("cpu{cpu}");
+        let mut lines = stat.lines().map(str::split_whitespace);
+        let mut fields = lines.find_map(|mut fields| (fields.next()? == name).then_some(fields))?;
+        fields.nth(7)?.parse::<u64>().ok()
+    };
+    cpus.iter().map(of).sum()
 }
 
 fn unix_seconds() -> u64 {
@@ -163,6 +173,14 @@ mod tests {
         assert_eq!(iso_date(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(iso_date(1_700_000_000), "2023-11-14T22:13:20Z");
         assert_eq!(iso_date(4_102_444_799), "2099-12-31T23:59:59Z");
+    }
+
+    #[test]
+    fn what_was_stolen_is_counted_on_the_allowed_cpus() {
+        let stat = "cpu 1 2 3 4 5 6 7 99 0\ncpu0 1 2 3 4 5 6 7 8 0\ncpu1 0 0 0 0 0 0 0 30 0\n";
+        assert_eq!(stolen(stat, &[0]), Some(8));
+        assert_eq!(stolen(stat, &[0, 1]), Some(38));
+        assert_eq!(stolen(stat, &[2]), None);
     }
 
     #[test]

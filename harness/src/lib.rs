@@ -127,22 +127,22 @@ fn refuse_distance(schedule: &Schedule) -> Result<()> {
 
 /// Standard output is for people, or for one JSON document.
 fn publish(report: &report::Report, options: &Run) -> Result<()> {
-    let files = report::write_all(report, &options.out)?;
+    // What has been measured is shown, whatever becomes of the files.
     if options.json_to_stdout() {
         print(&report::json(report)?)?;
         for failed in &report.failed {
             eprintln!("FAILED: {}: {}", failed.cell, failed.why);
         }
     } else {
+        print(&report::table(report)?)?;
         if let Some(file) = &options.json {
             report::write(file, report::json(report)?.as_bytes())?;
         }
-        print(&report::table(report)?)?;
     }
     for warning in &report.warnings {
         eprintln!("warning: {warning}");
     }
-    eprintln!("report: {files}");
+    eprintln!("report: {}", report::write_all(report, &options.out)?);
     Ok(())
 }
 

@@ -11,18 +11,19 @@ use serde::{Deserialize, Serialize};
 pub(crate) const WORD_BYTES: usize = 8;
 pub(crate) const PRODUCERS_MAX: usize = 64;
 
-const SEQUENCE_BITS: u32 = 48;
-const SEQUENCE_MASK: u64 = (1 << SEQUENCE_BITS) - 1;
+/// In the low bits: words of two producers would differ by a multiple of so much, and many of them by nothing.
+const PRODUCER_BITS: u32 = 16;
+const PRODUCER_MASK: u64 = (1 << PRODUCER_BITS) - 1;
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Messages of more bytes are added up by a vector loop.
 const SHORT: usize = 64;
 /// Word 0 of the message that tells one consumer to stop.
 const END: u64 = u64::MAX;
 
-/// Packs `(producer: 16, sequence: 48)`.
+/// Packs `(sequence: 48, producer: 16)`.
 pub(crate) fn word0(producer: u16, sequence: u64) -> u64 {
-    debug_assert!(sequence <= SEQUENCE_MASK);
-    (u64::from(producer) << SEQUENCE_BITS) | sequence
+    debug_assert!(sequence >> (u64::BITS - PRODUCER_BITS) == 0);
+    (sequence << PRODUCER_BITS) | u64::from(producer)
 }
 
 /// Writes every word of the message and returns their sum.
@@ -133,8 +134,8 @@ impl Verifier {
     #[inline]
     fn check(&mut self, message: &[u8]) -> Option<u64> {
         let (word0, sum) = words(message)?;
-        let next = self.next.get_mut((word0 >> SEQUENCE_BITS) as usize)?;
-        let sequence = word0 & SEQUENCE_MASK;
+        let next = self.next.get_mut((word0 & PRODUCER_MASK) as usize)?;
+        let sequence = word0 >> PRODUCER_BITS;
         let is_well = message.len() == self.size
             && sum == expected_sum(message.len(), word0)
             && sequence >= *next;
@@ -160,7 +161,7 @@ impl Verifier {
         if word0 == END {
             return Ok(Arrival::End);
         }
-        let (producer, sequence) = ((word0 >> SEQUENCE_BITS) as usize, word0 & SEQUENCE_MASK);
+        let (producer, sequence) = ((word0 & PRODUCER_MASK) as usize, word0 >> PRODUCER_BITS);
         let next = self.next.get(producer).ok_or(Fault::Producer { producer })?;
         Err(Fault::Order { producer, sequence, last: next.wrapping_sub(1) })
     }
@@ -251,6 +252,14 @@ mod tests {
         let mut torn = message(64, 0, 1);
         torn[32..].copy_from_slice(&message(64, 0, 2)[32..]);
         assert_eq!(Verifier::new(64).accept(&torn), Err(Fault::Torn { word0: word0(0, 1) }));
+    }
+
+    #[test]
+    fn large_messages_of_two_producers_that_swapped_their_halves_are_noticed() {
+        const SIZE: usize = 1 << 20;
+        let mut torn = message(SIZE, 0, 7);
+        torn[SIZE / 2..].copy_from_slice(&message(SIZE, 1, 7)[SIZE / 2..]);
+        assert_eq!(Verifier::new(SIZE).accept(&torn), Err(Fault::Torn { word0: word0(0, 7) }));
     }
 
     #[test]

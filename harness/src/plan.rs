@@ -56,7 +56,11 @@ impl Cell {
     }
 
     /// A round trip has a process on either side, as 1p1c has.
+    /// Those that need a CPU.
     pub(crate) fn processes(&self) -> usize {
+        if self.transport.one_thread {
+            return 1;
+        }
         usize::from(self.topology.producers) + usize::from(self.topology.consumers)
     }
 }

@@ -8,6 +8,14 @@ use serde::Serialize;
 const RESAMPLES: usize = 10_000;
 const CONFIDENCE: f64 = 0.95;
 
+/// Of so many samples the bootstrap's interval is no narrower than their range.
+const RANGE_MAX: u32 = 5;
+
+/// What the interval around a median of so many rounds is.
+pub(crate) fn interval(rounds: u32) -> &'static str {
+    if rounds > RANGE_MAX { "95 % bootstrap interval" } else { "range" }
+}
+
 /// A median with the interval that a bootstrap puts around it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Estimate {

@@ -51,8 +51,9 @@ impl fmt::Display for Warning {
             ),
             Warning::FewRounds { rounds } => write!(
                 f,
-                "{rounds} rounds give an interval no better than their range; use --rounds 5 \
-                 or more"
+                "of {rounds} rounds all may fall on one side by chance, one time in {}; use --rounds 5 \
+                 or more",
+                1_u64 << (rounds - 1)
             ),
             Warning::ClockOverhead { overhead_ns, fastest_ns } => write!(
                 f,

@@ -336,11 +336,12 @@ fn consume(receiver: &mut impl Receiver, size: usize) -> io::Result<Report> {
             return Err(io::Error::other(fault));
         }
     }
+    let end_ns = now_ns();
     fill_end(&mut buffer);
     for _ in 1..rest.ends {
         receiver.put_back(&buffer)?;
     }
-    Ok(Report { tally, ..Report::default() })
+    Ok(Report { tally, end_ns, ..Report::default() })
 }
 
 /// What came that was no message.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
+use clap::value_parser;
 
 use crate::command::Command;
 use crate::workspace::Workspace;
@@ -25,7 +26,8 @@ pub(crate) struct Args {
     /// A file of fuzz/fuzz_targets (without .rs); without it, all
     target: Option<String>,
     /// How long each target runs
-    #[arg(long, value_name = "N", default_value_t = 60)]
+    #[arg(long, value_name = "N", default_value_t = 60, allow_negative_numbers = true)]
+    #[arg(value_parser = value_parser!(u64).range(1..=1_000_000))]
     seconds: u64,
     /// Run the target on this one input instead, as after a crash
     #[arg(long, value_name = "FILE", requires = "target")]

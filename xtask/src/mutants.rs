@@ -155,6 +155,11 @@ impl Model<'_> {
     fn name(&self) -> String {
         format!("{}::{}", self.suite.name, self.test)
     }
+
+    /// Where its last words about that mutant are.
+    fn log(&self, mutant: &str, logs: &Path) -> PathBuf {
+        logs.join(format!("{mutant}.{}.{}.log", self.suite.name, self.test))
+    }
 }
 
 /// Runs every model unbroken: all must pass. The quickest come first.
@@ -176,7 +181,7 @@ fn baseline<'s>(
     println!("{} models without a mutant", models.len());
     let times = parallel(jobs, &models, |model| {
         let start = Instant::now();
-        let log = logs.join(format!("none.{}.log", model.test));
+        let log = model.log("none", logs);
         let ended = explore(model, None, &log, None)?;
         if !ended.is_some_and(|status| status.success()) {
             bail!("{} fails without a mutant; see {}", model.name(), log.display());
@@ -208,7 +213,7 @@ fn judge(mutant: &Mutant, models: &[Model<'_>], logs: &Path, timeout: Duration) 
     }
     let mut late = None;
     for model in models {
-        let log = logs.join(format!("{}.{}.log", mutant.name, model.test));
+        let log = model.log(mutant.name, logs);
         let limit = timeout + 5 * model.takes;
         match explore(model, Some(mutant.name), &log, Some(limit))? {
             Some(status) if status.success() => fs::remove_file(&log)?,

@@ -7,6 +7,7 @@ use super::units::duration;
 use super::{Entry, Exporter, Report, chart};
 use crate::error::Result;
 use crate::plan::{Cell, Mode, Topology};
+use crate::stats;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -42,7 +43,7 @@ fn head(page: &mut String, report: &Report) {
          <title>shmq: transports compared</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
          <main>\n<h1>shmq: transports compared</h1>\n\
          <p>Real processes on one machine ({}, {} CPUs, {}), {}. Points are medians of {} rounds, \
-         bars their 95&nbsp;% bootstrap intervals; lower is better, the axes are logarithmic. \
+         bars their {}; lower is better, the axes are logarithmic. \
          Ratios are times relative to shmq within the same round: above 1 shmq is faster. \
          All counts and checksums were verified.</p>\n<p><code>{}</code></p>\n",
         escape(env.cpu_model.as_deref().unwrap_or("unknown CPU")),
@@ -50,6 +51,10 @@ fn head(page: &mut String, report: &Report) {
         escape(&env.kernel),
         escape(&env.date),
         env.rounds,
+        match stats::interval(env.rounds) {
+            "range" => "ranges",
+            _ => "95&nbsp;% bootstrap intervals",
+        },
         escape(&env.command),
     );
     if let Some(note) = one_process(report) {

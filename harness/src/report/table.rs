@@ -9,6 +9,7 @@ use super::units::{digits, duration};
 use super::{CellReport, Entry, Exporter, Report, line_ns};
 use crate::error::Result;
 use crate::plan::{Cell, Mode, Topology};
+use crate::stats;
 
 #[derive(Debug)]
 pub(crate) struct Table;
@@ -152,10 +153,15 @@ fn footnotes(text: &mut String, report: &Report) {
     let env = &report.env;
     let _ = writeln!(
         text,
-        "\nMedian of {} rounds of {:.0} ms [95 % bootstrap interval]. ×: time relative to shmq \
+        "\nMedian of {} rounds of {:.0} ms [{}]. ×: time relative to shmq \
          within the same round,\nabove 1 shmq is faster. All counts and checksums verified. \
          Seed {}, {:.0} s.\nCommand: {}",
-        env.rounds, env.slice_ms, env.seed, env.duration_s, env.command
+        env.rounds,
+        env.slice_ms,
+        stats::interval(env.rounds),
+        env.seed,
+        env.duration_s,
+        env.command
     );
     if let Some([least, median, most]) = line_ns(&report.cells) {
         let _ = writeln!(

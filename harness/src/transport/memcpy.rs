@@ -12,6 +12,7 @@ use crate::worker::{Done, MESSAGES_MIN, Report, Role, Spec, affordable, pin, tim
 
 pub(super) const TRANSPORT: Transport = Transport {
     group: Group::Bare,
+    one_thread: true,
     is_default: |_| false,
     unavailable,
     ..Transport::in_one_process(

@@ -66,6 +66,8 @@ pub struct Transport {
     pub group: Group,
     /// All workers are threads of one process.
     pub one_process: bool,
+    /// And they are one thread.
+    pub one_thread: bool,
     /// Whoever holds an end of a channel can both send and receive.
     pub two_way: bool,
     /// Does a run show messages of this size that was not asked for it?
@@ -108,6 +110,7 @@ impl Transport {
             help,
             group: Group::System,
             one_process: false,
+            one_thread: false,
             two_way: false,
             is_default: |_| true,
             unavailable: |_| None,
