@@ -46,6 +46,8 @@ impl<'a> Crew<'a> {
 
     /// Starts this very binary again; of our descriptors it inherits those in its spec.
     pub(crate) fn spawn(&mut self, spec: &Spec) -> Result<()> {
+        // Starting many of them may take longer than a signal waits.
+        self.interrupt.check()?;
         let text = serde_json::to_string(spec).map_err(io::Error::from);
         let mut command = Command::new("/proc/self/exe");
         command.arg0("shmq-harness").args([SUBCOMMAND, &text.during("encoding a worker's spec")?]);
