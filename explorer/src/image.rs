@@ -14,7 +14,7 @@ use crate::tracee::{Goal, Reached, Tracee};
 /// The message of the producer that is stopped.
 const NEVER_PUT: u64 = 99;
 
-/// Positions end at 2^61 - 1; the experiments need some laps, and a run that is not cut in two by the end of the slots.
+/// Positions end at 2^61 - 1; the experiments need some laps. A multiple of the slots, whose end cuts a run in two.
 const HIGH: u64 = (1 << 61) - 1024;
 
 /// More than may be free and keep their memory.
