@@ -14,8 +14,8 @@ use crate::tracee::{Goal, Reached, Tracee};
 /// The message of the producer that is stopped.
 const NEVER_PUT: u64 = 99;
 
-/// Positions end at 2^61 - 1; the experiments need some laps. A multiple of the slots, whose end cuts a run in two.
-const HIGH: u64 = (1 << 61) - 1024;
+/// Positions end at 2^61 - 1; the experiments need some laps.
+const HIGH: u64 = (1 << 61) - 1 - 512;
 
 /// More than may be free and keep their memory.
 const SEGMENTS: u64 = 10;
@@ -75,20 +75,23 @@ impl Image {
         !lab.config.is_growing() && used >= lab.config.capacity
     }
 
-    /// So many messages an operation of many moves by one step, if nobody else acts.
+    /// So many messages an operation of many moves by one step at most, if nobody else acts.
     pub fn stride(&self, lab: &Lab, op: Op) -> u64 {
         let Lab { config, segment, .. } = lab;
         let slots = segment.slots();
-        let until_end = |ticket| if config.is_growing() { slots - ticket % slots } else { slots };
-        let used = self.messages.len() + self.in_progress;
-        let most = match op.effect() {
-            Effect::Put if config.is_growing() => until_end(self.tail),
-            Effect::Put => config.claim_max(slots).min((config.capacity - used) as u64),
-            _ => until_end(self.tail - used as u64).min(self.messages.len() as u64),
+        let used = (self.messages.len() + self.in_progress) as u64;
+        let (ticket, there, claim_max) = match op.effect() {
+            Effect::Put if config.is_growing() => (self.tail, u64::MAX, u64::MAX),
+            Effect::Put => (self.tail, config.capacity as u64 - used, config.claim_max(slots)),
+            _ => (self.tail - used, self.messages.len() as u64, u64::MAX),
         };
         // A get passes over what is in progress at the head, and then looks at every mark.
         let is_plain = self.is_quiet && (op.effect() == Effect::Put || self.in_progress == 0);
-        most.min(if is_plain { RUN as u64 } else { 1 })
+        let all = there.min(if is_plain { RUN as u64 } else { 1 });
+        // The end of the slots cuts it in two, that of a segment off.
+        let first = all.min(slots - ticket % slots).min(claim_max);
+        let second = if config.is_growing() { 0 } else { (all - first).min(claim_max) };
+        first.max(second)
     }
 
     /// Participants that live all the time and stay.
