@@ -17,6 +17,7 @@ use super::vigil::Vigil;
 use crate::arena::{Block, PAYLOADS, Unmapped};
 use crate::error::{AttachError, PopError};
 use crate::registry::{Seat, Side};
+use crate::ring::asking::Asking;
 use crate::ring::{
     Attention, Corrupt, Grip, Look, PlainTake, Reference, Ring, Shape, Stalled, Taken, payload,
 };
@@ -79,7 +80,7 @@ impl Consumer {
         let patience = Patience::for_messages_of(ring.shape().inline_max);
         let upkeep = Upkeep { patience, vigil: Vigil::new(), trail: Trail::default() };
         let Shape { capacity, stride, .. } = *ring.shape();
-        let distance = Distance::of(capacity, stride);
+        let distance = Distance::of(capacity, stride, Asking::here());
         let (spin, scratch) = (Spin::new(), Vec::new());
         Ok(Self { grip, upkeep, spin, distance, scratch, seat, shared })
     }

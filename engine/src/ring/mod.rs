@@ -45,6 +45,7 @@
 //! Sources: the sequence per slot is D. Vyukov's bounded queue; the asymmetric fence is
 //! `membarrier(2)`. docs/PROTOCOL.md has the argument at length.
 
+pub mod asking;
 mod end;
 pub(crate) mod mark;
 mod pass;
@@ -65,6 +66,7 @@ pub use reach::{Grip, Reach};
 pub use run::{RUN_MAX, Run};
 pub use take::{Reference, Taken};
 
+use self::asking::Asking;
 use crate::layout::cells::{Control, Line, Mark};
 use crate::order::{ATTENTION, ATTENTION_FENCED, HEAD, LOST, QUIET, RAISE, TAIL};
 use crate::sync::Word;
@@ -133,6 +135,9 @@ pub struct Ring<'m> {
     takes_alone: bool,
     /// So many tickets may be claimed at once.
     run_max: usize,
+    asking: Asking,
+    /// So many words ahead a producer prefetches; 0 if it does not.
+    ahead: usize,
 }
 
 /// A stopped producer keeps as many slots out of use as it has announced: each may have its part of the spare
@@ -164,7 +169,9 @@ impl<'m> Ring<'m> {
         let fits = fits && (shape.growing || shape.capacity <= shape.slots);
         let takes_alone = shape.consumers == Role::One && !shape.growing;
         let run_max = run_max(&shape, lines.len());
-        fits.then_some(Self { control, lines, whole, shape, takes_alone, run_max })
+        let asking = Asking::here();
+        let ahead = asking.ahead(&shape);
+        fits.then_some(Self { control, lines, whole, shape, takes_alone, run_max, asking, ahead })
     }
 
     /// The geometry.

@@ -5,6 +5,7 @@
 //! not see into, so such a race yields bytes that are thrown away, never undefined behaviour.
 
 use super::SLOT_HEAD;
+use super::asking::prefetch_to_write;
 #[cfg(not(loom))]
 use crate::order::ASK;
 use crate::order::PAYLOAD;
@@ -65,6 +66,18 @@ pub(super) fn room(stride: usize) -> Option<usize> {
 pub(super) fn ask(slot: &[Word]) {
     debug_assert!(!is_whole(slot.len()));
     slot.iter().step_by(LINE).skip(1).for_each(|word| word.store(0, ASK));
+}
+
+/// Has the lines on their way of a slot that so many bytes will be written into.
+#[inline(always)]
+pub(super) fn prefetch(first: *const Word, bytes: usize) {
+    prefetch_to_write(first);
+    let (mut line, mut room) = (first, FIRST);
+    while room < bytes {
+        line = line.wrapping_add(LINE);
+        room += FURTHER;
+        prefetch_to_write(line);
+    }
 }
 
 /// Stores `bytes` as the payload of a slot.

@@ -275,6 +275,14 @@ impl<'m> Ring<'m> {
         self.control.tail.compare_exchange(ticket, ticket + 1, CLAIM, LOST).is_ok()
     }
 
+    /// Asks for the lines that will be written some tickets later, if that message is as long.
+    #[inline(always)]
+    pub(super) fn ask_ahead(&self, hand: &Hand<'_>, ticket: u64, bytes: usize) {
+        if self.ahead > 0 {
+            hand.reach.prefetch(ticket, self.ahead, bytes);
+        }
+    }
+
     /// May I, who claimed `ticket`, write into its slot? Otherwise it is passed over, and taken back.
     fn enter(&self, hand: &mut Hand<'_>, ticket: u64) -> Option<Claimed> {
         if !self.attention().has(Attention::SKIPS) || self.finds_usable(&hand.reach, ticket) {

@@ -1,7 +1,9 @@
 //! Where the slots and marks of a run of tickets lie.
 
 use core::cell::Cell;
+use core::ptr;
 
+use super::asking::{Asking, prefetch_to_read};
 use super::mark::Marked;
 use super::slot::Slot;
 use super::take::Reference;
@@ -92,6 +94,28 @@ impl<'m> Reach<'m> {
         unsafe { Slot::of(words) }
     }
 
+    /// Prefetches what so many bytes will be written into, so many words behind the slot of `ticket`.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, ticket: u64, ahead: usize, bytes: usize) {
+        payload::prefetch(self.words.as_ptr().wrapping_add(self.word_ahead(ticket, ahead)), bytes);
+    }
+
+    /// The same for so many tickets. Not inlined: it would take registers from who calls it.
+    #[inline(never)]
+    pub(super) fn prefetch_run(&self, ticket: u64, ahead: usize, count: u64, bytes: usize) {
+        let of_line = (payload::LINE / self.stride).max(1);
+        (ticket..ticket + count)
+            .step_by(of_line)
+            .for_each(|ticket| self.prefetch(ticket, ahead, bytes));
+    }
+
+    /// Behind the last word comes the first. (Found from where the slot lies, which then is known before the claim.)
+    #[inline(always)]
+    fn word_ahead(&self, ticket: u64, ahead: usize) -> usize {
+        let at = self.slot_of(ticket) * self.stride + ahead;
+        if at < self.words.len() { at } else { at - self.words.len() }
+    }
+
     /// The slots of `ticket` and of those that follow, as far as they lie one after the other; none, if it does
     /// not lie here.
     #[inline(always)]
@@ -119,24 +143,26 @@ impl<'m> Reach<'m> {
 
     /// Asks for the slots of so many tickets, of those that lie here in a row, if they have words for it.
     #[inline(never)]
-    pub(super) fn ask(&self, from: u64, count: u64) {
+    pub(super) fn ask(&self, from: u64, count: u64, asking: Asking) {
         let count = count.min(self.in_a_row(from)) as usize;
         if count == 0 || !payload::has_spare(self.stride) {
             return;
         }
         let first = self.slot_of(from) * self.stride;
         let words = self.words.get(first..first + count * self.stride).unwrap_or(&[]);
-        if self.stride > payload::LINE {
-            // SAFETY: a slot has at least SLOT_HEAD words (Reach::of).
-            return words
-                .chunks_exact(self.stride)
-                .for_each(|slot| unsafe { Slot::of(slot) }.ask());
-        }
         // Of slots that share a line, one.
         let rest = first.next_multiple_of(payload::LINE) - first;
         let (beside, lines) = words.split_at(rest.min(words.len()));
-        Slot::ask_lines(beside);
-        Slot::ask_lines(lines);
+        match asking {
+            Asking::Prefetches => [beside, lines].into_iter().for_each(|words| {
+                words.iter().step_by(payload::LINE).map(ptr::from_ref).for_each(prefetch_to_read);
+            }),
+            Asking::Stores if self.stride > payload::LINE => words
+                .chunks_exact(self.stride)
+                // SAFETY: a slot has at least SLOT_HEAD words (Reach::of).
+                .for_each(|slot| unsafe { Slot::of(slot) }.ask()),
+            Asking::Stores => [beside, lines].into_iter().for_each(Slot::ask_lines),
+        }
     }
 
     pub(super) fn marked(&self, ticket: u64) -> Marked {
@@ -210,24 +236,37 @@ mod tests {
 
     const UNTOUCHED: u64 = u64::MAX;
 
-    /// Which words are no longer what they were, after it was asked for those slots of 16.
-    fn asked(stride: usize, from: u64, count: u64) -> Vec<usize> {
-        let slots = 16;
-        let shape = Shape {
-            capacity: slots,
-            slots,
+    /// 16 slots, for 10 messages.
+    fn shape(stride: usize) -> Shape {
+        Shape {
+            capacity: 10,
+            slots: 16,
             stride,
             inline_max: 8,
             growing: false,
             producers: Role::Many,
             consumers: Role::Many,
             fences: Fences::Full,
-        };
-        let marks: Vec<Mark> = (0..slots).map(|_| Mark::unset()).collect();
+        }
+    }
+
+    fn with_reach<R>(stride: usize, run: impl FnOnce(&Reach<'_>) -> R) -> R {
+        let marks: Vec<Mark> = (0..16).map(|_| Mark::unset()).collect();
         let words: Vec<Word> = (0..16 * stride).map(|_| Word::new(UNTOUCHED)).collect();
-        let reach = Reach::of(&marks, &words, &shape, 0, u64::MAX).unwrap();
-        reach.ask(from, count);
-        (0..words.len()).filter(|&at| words[at].load(PAYLOAD) != UNTOUCHED).collect()
+        run(&Reach::of(&marks, &words, &shape(stride), 0, u64::MAX).unwrap())
+    }
+
+    /// Which words are no longer what they were, after it was asked for those slots.
+    fn asked_by(asking: Asking, stride: usize, from: u64, count: u64) -> Vec<usize> {
+        with_reach(stride, |reach| {
+            reach.ask(from, count, asking);
+            let is_touched = |&at: &usize| reach.words[at].load(PAYLOAD) != UNTOUCHED;
+            (0..reach.words.len()).filter(is_touched).collect()
+        })
+    }
+
+    fn asked(stride: usize, from: u64, count: u64) -> Vec<usize> {
+        asked_by(Asking::Stores, stride, from, count)
     }
 
     #[test]
@@ -251,6 +290,37 @@ mod tests {
         {
             assert!(asked(stride, from, count).is_empty(), "stride {stride}");
         }
-        Reach::nothing().ask(7, 9);
+        Reach::nothing().ask(7, 9, Asking::Stores);
+    }
+
+    #[test]
+    fn prefetches_change_nothing() {
+        for stride in [4, 8, 24, 12] {
+            assert!(asked_by(Asking::Prefetches, stride, 3, 20).is_empty(), "stride {stride}");
+            with_reach(stride, |reach| {
+                reach.prefetch(15, 15 * stride, 2047);
+                assert!(reach.words.iter().all(|word| word.load(PAYLOAD) == UNTOUCHED));
+            });
+        }
+        Reach::nothing().ask(7, 9, Asking::Prefetches);
+    }
+
+    #[test]
+    fn a_producer_prefetches_slots_that_no_message_is_still_to_be_taken_from() {
+        let ahead = |asking: Asking, stride| asking.ahead(&shape(stride));
+        assert_eq!(ahead(Asking::Stores, 8), 0);
+        // Six slots are free, of which each has so many lines.
+        assert_eq!([4, 8, 64].map(|stride| ahead(Asking::Prefetches, stride)), [24, 48, 4 * 64]);
+        assert_eq!(ahead(Asking::Prefetches, 40 * 8), 40 * 8, "one at least");
+        assert_eq!(ahead(Asking::Prefetches, payload::SHORT + payload::LINE), 0);
+        let full = Shape { capacity: 16, ..shape(8) };
+        assert_eq!(Asking::Prefetches.ahead(&full), 0);
+        assert_eq!(Asking::Prefetches.ahead(&Shape { growing: true, ..full }), 16 * 8);
+        with_reach(8, |reach| {
+            assert_eq!(
+                [0, 9, 10, 15, 16].map(|ticket| reach.word_ahead(ticket, 48)),
+                [48, 120, 0, 40, 48]
+            );
+        });
     }
 }

@@ -10,6 +10,8 @@
 //! a line would stay with its producer, too, who a lap later must have the consumer's copy thrown away before it
 //! can write; and that takes several times as long as to get the line from a consumer who alone has it.
 //!
+//! Where lines are prefetched instead (Intel's CPUs), a block of them is on its way while the one before is taken.
+//!
 //! It costs a message of a stream some microseconds, at most some ten, of long ones some tens of them, and only as
 //! long as others follow it quickly: the wait is over when they do not, and comes seldomer then.
 
@@ -17,6 +19,7 @@ use std::ops::Range;
 
 use super::clock::cycles;
 use super::spin::rest;
+use crate::ring::asking::Asking;
 use crate::ring::payload::{LINE, has_spare};
 
 /// So many messages between consumer and producer are a distance; twice as many, if two share a line.
@@ -31,6 +34,8 @@ const LINES_MAX: u64 = 8192;
 /// so many lines.
 const ASKED: u64 = 16;
 const ASKED_LINES: u64 = 64;
+/// By prefetches, of which a CPU can have hardly more on their way.
+const PREFETCHED_LINES: u64 = 16;
 /// For who takes more at a time, at most so many lines: half of a cache of the first level.
 const ASKED_LINES_MAX: u64 = 256;
 /// Messages that follow each other more slowly are no stream: cycles for each, and for each of its lines. (As
@@ -61,6 +66,10 @@ pub(crate) struct Distance {
     longest: u64,
     /// What comes before this ticket had been published when we last looked.
     known: u64,
+    /// A block is asked for while the one before it is taken.
+    early: bool,
+    /// What comes before this ticket has been asked for, if that is so.
+    asked: u64,
     /// Takes from the last look to the next, if it was not far.
     period: u64,
     /// Takes until there is something to do; below 0, it is time.
@@ -73,21 +82,25 @@ pub(crate) struct Distance {
 
 impl Distance {
     /// For a queue of so many places, with slots of so many words.
-    pub(crate) fn of(capacity: u64, stride: usize) -> Self {
+    pub(crate) fn of(capacity: u64, stride: usize, asking: Asking) -> Self {
         let lines = stride.div_ceil(LINE) as u64;
         let far = if stride < LINE { 2 * FAR_MAX } else { FAR_MAX };
         let far = far.min(LINES_MAX / lines).min(capacity / 2);
         let is_worth_it = capacity >= PLACES_MIN && far >= FIRST;
         let far = if is_worth_it { 1 << far.ilog2() } else { 0 };
         let of_lines = |lines: u64| (lines * LINE as u64 / stride as u64).max(1);
+        let early = asking == Asking::Prefetches;
+        let asked_lines = if early { PREFETCHED_LINES } else { ASKED_LINES };
         let asked = if stride < LINE { 2 * ASKED } else { ASKED };
         Self {
             far,
-            block: if has_spare(stride) { asked.min(of_lines(ASKED_LINES)) } else { far },
+            block: if has_spare(stride) { asked.min(of_lines(asked_lines)) } else { far },
             block_max: of_lines(ASKED_LINES_MAX),
             pace: PACE + PACE_OF_LINE * lines.min(PACE_LINES_MAX),
             longest: (far * stride as u64 / LINE as u64 * PACE_OF_LINE).min(LONGEST_MAX),
             known: 0,
+            early,
+            asked: 0,
             period: EVERY,
             left: EVERY as i64,
             since: cycles(),
@@ -135,7 +148,12 @@ impl Distance {
             // Others were faster, or the head is behind the end.
             self.left = self.block as i64;
         }
-        first..first + count
+        if !self.early {
+            return first..first + count;
+        }
+        let from = self.asked.max(first);
+        self.asked = first.saturating_add(2 * count).min(self.known).max(from);
+        from..self.asked
     }
 
     fn look(
@@ -187,7 +205,7 @@ mod tests {
 
     /// A distance that looked last when time began.
     fn distance() -> Distance {
-        Distance { since: 0, ..Distance::of(1024, LINE) }
+        Distance { since: 0, ..Distance::of(1024, LINE, Asking::Stores) }
     }
 
     /// How many takes it lets pass until there is something to do.
@@ -235,6 +253,27 @@ mod tests {
     }
 
     #[test]
+    fn who_prefetches_asks_for_a_block_while_the_one_before_is_taken() {
+        let mut distance = Distance { since: 0, ..Distance::of(1024, LINE, Asking::Prefetches) };
+        let head = Cell::new(100);
+        let mut asked = |is_there| {
+            let tickets = distance.keep(0, false, u64::MAX, || head.get(), |_| is_there);
+            head.set(head.get() + ASKED);
+            tickets
+        };
+        let end = 100 + FAR_MAX;
+        assert_eq!(asked(true), 100..100 + 2 * ASKED);
+        for from in (100 + 2 * ASKED..end).step_by(ASKED as usize) {
+            assert_eq!(asked(false), from..from + ASKED);
+        }
+        // All that is known to be there is on its way.
+        assert!(asked(false).is_empty());
+        // Others have taken what it asked for, and more.
+        head.set(end + 1000);
+        assert_eq!(asked(true), end + 1000..end + 1000 + 2 * ASKED);
+    }
+
+    #[test]
     fn a_head_that_nobody_writes_is_no_harm() {
         let mut distance = distance();
         assert_eq!(distance.keep(1, true, u64::MAX, || u64::MAX, |_| true), u64::MAX..u64::MAX);
@@ -243,7 +282,7 @@ mod tests {
         assert_eq!(distance.keep(usize::MAX, false, u64::MAX, || 0, |_| true), 0..FAR_MAX);
         assert!(takes(&mut distance) < FAR_MAX as usize, "it looks again");
         // Of 8 lines each.
-        let mut distance = Distance::of(1024, 8 * LINE);
+        let mut distance = Distance::of(1024, 8 * LINE, Asking::Stores);
         let found = distance.keep(usize::MAX, false, u64::MAX, || 0, |_| true);
         assert_eq!(found, 0..ASKED_LINES_MAX / 8);
         let found = distance.keep(1, false, u64::MAX, || 0, |_| true);
@@ -253,7 +292,7 @@ mod tests {
     #[test]
     fn large_messages_are_waited_for_no_longer() {
         for lines in [1, 8, 40] {
-            let distance = Distance::of(1024, lines * LINE);
+            let distance = Distance::of(1024, lines * LINE, Asking::Stores);
             assert!(distance.longest <= LONGEST_MAX, "{lines} lines");
             let now = Cell::new(0);
             let clock = || now.replace(now.get() + PAUSE);
@@ -318,7 +357,7 @@ mod tests {
     #[test]
     fn where_there_are_few_places_or_large_ones_it_does_not_look() {
         for (capacity, stride) in [(PLACES_MIN - 1, 1), (1024, LINES_MAX as usize * LINE)] {
-            let mut distance = Distance::of(capacity, stride);
+            let mut distance = Distance::of(capacity, stride, Asking::Stores);
             let tickets =
                 distance.keep(8, true, u64::MAX, || 0, |_| panic!("there is no distance to keep"));
             assert!(tickets.is_empty());

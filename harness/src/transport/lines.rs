@@ -9,6 +9,8 @@ use std::ptr;
 use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use shmq_engine::ring::asking::{Asking, prefetch_to_read, prefetch_to_write};
+
 use super::bare::{Mapped, memory};
 use super::{End, Group, Link, Receiver, Sender, Transport};
 use crate::by_size;
@@ -22,6 +24,8 @@ const BLOCK: usize = 32;
 const BLOCKS: usize = 32;
 /// Lines that are asked for together.
 const ASKED: usize = 16;
+/// So many lines ahead they are prefetched that will be written.
+const AHEAD: usize = 32;
 const LINE_BYTES: usize = 64;
 /// Of each line, all but the word that the reader asks by.
 const PAYLOAD: usize = LINE_BYTES - WORD_BYTES;
@@ -103,6 +107,8 @@ struct LinesEnd<const N: usize> {
     /// Blocks that it has had.
     blocks: u64,
     size: usize,
+    /// As a queue of ours asks.
+    asking: Asking,
     /// The messages of a block.
     bytes: Box<[u8]>,
 }
@@ -110,7 +116,8 @@ struct LinesEnd<const N: usize> {
 impl<const N: usize> LinesEnd<N> {
     fn map(end: End, size: usize) -> io::Result<Self> {
         let bytes = vec![0; BLOCK * size].into();
-        Ok(Self { memory: Mapped::of(end)?, blocks: 0, size, bytes })
+        let (memory, asking) = (Mapped::of(end)?, Asking::here());
+        Ok(Self { memory, blocks: 0, size, asking, bytes })
     }
 
     #[inline]
@@ -146,6 +153,7 @@ impl<const N: usize> LinesEnd<N> {
     }
 
     fn write_block(&mut self) {
+        let asking = self.asking;
         // ordering: Acquire, pairs with Release in `read_block`
         while self.blocks - self.read().load(Ordering::Acquire) == BLOCKS as u64 {
             spin_loop();
@@ -153,6 +161,9 @@ impl<const N: usize> LinesEnd<N> {
         // SAFETY: what was there has been read, and nobody has been told of this block
         let (lines, messages) = unsafe { self.block() };
         for (Line(_, to), from) in lines.iter_mut().zip(messages) {
+            if asking == Asking::Prefetches {
+                prefetch_to_write(to.as_ptr().wrapping_add(AHEAD * LINE_BYTES));
+            }
             to[..from.len()].copy_from_slice(from);
         }
         self.blocks += 1;
@@ -161,16 +172,25 @@ impl<const N: usize> LinesEnd<N> {
     }
 
     fn read_block(&mut self) {
+        let asking = self.asking;
         // ordering: Acquire, pairs with Release in `write_block`
         while self.written().load(Ordering::Acquire) == self.blocks {
             spin_loop();
         }
         // SAFETY: it has been written, and we have not said that it was read
         let (lines, mut messages) = unsafe { self.block() };
+        if asking == Asking::Prefetches {
+            lines.iter().take(ASKED).for_each(|line| prefetch_to_read(line));
+        }
         for lines in lines.chunks_mut(ASKED) {
-            // SAFETY: it is a word like any other; volatile, for nobody reads it
-            lines.iter_mut().for_each(|Line(word, _)| unsafe { ptr::write_volatile(word, 0) });
+            if asking == Asking::Stores {
+                // SAFETY: it is a word like any other; volatile, for nobody reads it
+                lines.iter_mut().for_each(|Line(word, _)| unsafe { ptr::write_volatile(word, 0) });
+            }
             for (Line(_, from), to) in lines.iter().zip(&mut messages) {
+                if asking == Asking::Prefetches {
+                    prefetch_to_read(from.as_ptr().wrapping_add(ASKED * LINE_BYTES));
+                }
                 to.copy_from_slice(&from[..to.len()]);
             }
         }
