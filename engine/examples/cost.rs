@@ -4,7 +4,7 @@
 use std::env;
 use std::error::Error;
 
-use shmq_engine::{Consumer, Options, Producer, Role};
+use shmq_engine::{Asking, Consumer, Options, Producer, Role};
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -13,13 +13,18 @@ const MOST: usize = 2048;
 /// Messages of a batch.
 const BATCH: usize = 32;
 
-const USAGE: &str = "usage: cost OPERATION SIZE COUNT, with OPERATION one of put, get, put-alone, get-alone, \
+const USAGE: &str = "usage: cost OPERATION SIZE COUNT ASKING, with OPERATION one of put, get, put-alone, get-alone, \
      put-32, get-32, put-values, get-values, put-unbounded, get-unbounded, full, empty; SIZE in bytes (of values 8, \
-     48 or 256), COUNT at most 2048";
+     48 or 256), COUNT at most 2048, ASKING one of stores, prefetches";
 
 fn main() -> Done {
     let args: Vec<String> = env::args().skip(1).collect();
-    let [operation, size, count] = &args[..] else { return Err(USAGE.into()) };
+    let [operation, size, count, asking] = &args[..] else { return Err(USAGE.into()) };
+    let asking = match asking.as_str() {
+        "stores" => Asking::Stores,
+        "prefetches" => Asking::Prefetches,
+        _ => return Err(USAGE.into()),
+    };
     let (size, count): (usize, usize) = (size.parse()?, count.parse()?);
     if count > MOST {
         return Err(USAGE.into());
@@ -30,6 +35,8 @@ fn main() -> Done {
     let options = options.message_max(size).inline(size).producers(role).consumers(role);
     let queue = options.create_anonymous()?;
     let (mut producer, mut consumer) = (queue.producer()?, queue.consumer()?);
+    producer.ask_by(asking);
+    consumer.ask_by(asking);
     let message = vec![7; size];
     let mut buffer = vec![0; size];
     // What a queue needs once, it has had: memory, and the first lap.

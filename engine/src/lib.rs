@@ -75,7 +75,7 @@ pub use queue::{
 };
 #[cfg(not(loom))]
 pub use registry::Recovered;
-pub use ring::Role;
+pub use ring::{Asking, Role};
 pub use sync::fence::Fences;
 #[cfg(not(loom))]
 pub use wait::Wait;

@@ -4,9 +4,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use shmq_engine::{Fences, Options, PopError, PushError, Queue, Role};
+use shmq_engine::{Asking, Fences, Options, PopError, PushError, Queue, Role};
 
 const END: u64 = u64::MAX;
+
+/// Whatever is best on this machine, the other way must do as well, and beside it.
+fn asking(id: u64) -> Asking {
+    if id.is_multiple_of(2) { Asking::Stores } else { Asking::Prefetches }
+}
 
 /// Asymmetric, where the kernel can.
 fn usual_fences() -> Fences {
@@ -20,14 +25,16 @@ fn message(id: u64, number: u64, bytes: usize) -> Vec<u8> {
 
 fn produce(queue: &Queue, id: u64, count: u64, bytes: usize) {
     let mut producer = queue.producer().unwrap();
+    producer.ask_by(asking(id));
     for number in 0..count {
         producer.push(&message(id, number, bytes)).unwrap();
     }
 }
 
 /// Takes until END; checks each message, and each producer's order.
-fn consume(queue: &Queue, producers: usize, bytes: usize) -> u64 {
+fn consume(queue: &Queue, id: u64, producers: usize, bytes: usize) -> u64 {
     let mut consumer = queue.consumer().unwrap();
+    consumer.ask_by(asking(id));
     let mut next = vec![0; producers];
     let mut buffer = vec![0; bytes];
     let mut count = 0;
@@ -46,10 +53,10 @@ fn consume(queue: &Queue, producers: usize, bytes: usize) -> u64 {
     }
 }
 
-fn run(queue: &Queue, producers: u64, consumers: usize, each: u64, bytes: usize) {
+fn run(queue: &Queue, producers: u64, consumers: u64, each: u64, bytes: usize) {
     thread::scope(|scope| {
         let takers: Vec<_> = (0..consumers)
-            .map(|_| scope.spawn(move || consume(queue, producers as usize, bytes)))
+            .map(|id| scope.spawn(move || consume(queue, id, producers as usize, bytes)))
             .collect();
         let putters: Vec<_> =
             (0..producers).map(|id| scope.spawn(move || produce(queue, id, each, bytes))).collect();

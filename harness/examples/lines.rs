@@ -1,7 +1,6 @@
 //! What a ring cannot avoid: two threads on two CPUs, of which one writes 1,024 cache lines that the other has
 //! read since, with a locked instruction before each, as a put has; then the other reads them. The lines are
-//! written one by one, or asked for some at a time by a store into each; and read, or asked for before by the
-//! reader. Says what each line takes, near and far: in a virtual machine the host moves the CPUs, so that is asked
+//! written one by one, or asked for some at a time by a store into each, or prefetched; and so are they read. Says what each line takes, near and far: in a virtual machine the host moves the CPUs, so that is asked
 //! before each turn.
 //!
 //! `cargo run --release -p shmq-harness --example lines -- [SECONDS]`
@@ -15,18 +14,42 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use shmq_engine::ring::{prefetch_to_read, prefetch_to_write};
 
 /// Written, then read, in one turn; and in all, so that a lap comes back to them later.
 const LINES: usize = 1024;
 const ALL: usize = 2 * LINES;
-/// Lines asked for at a time by who writes them, and by who reads them.
-const STYLES: [(usize, usize); 6] = [(1, 1), (4, 1), (16, 1), (1, 4), (1, 16), (16, 16)];
+/// How they are asked for by who writes them, and by who reads them.
+const STYLES: [(Way, Way); 9] = [
+    (Way::None, Way::None),
+    (Way::Stores(4), Way::None),
+    (Way::Stores(16), Way::None),
+    (Way::None, Way::Stores(4)),
+    (Way::None, Way::Stores(16)),
+    (Way::Stores(16), Way::Stores(16)),
+    (Way::Prefetches, Way::None),
+    (Way::None, Way::Prefetches),
+    (Way::Prefetches, Way::Prefetches),
+];
+/// So many lines lie between one that is prefetched and the one that is its turn.
+const AHEAD: usize = 16;
 /// Turns of a style in a row: before the first of them, lines were read in another way.
 const TURNS: usize = 6;
 const TRIPS: u64 = 50;
 /// With a longer way there and back, they are far.
 const NEAR_MAX_NS: f64 = 160.0;
 const OVER: u64 = u64::MAX;
+
+/// How lines are asked for.
+#[derive(Clone, Copy)]
+enum Way {
+    /// Not at all: one by one.
+    None,
+    /// So many at once, by a store into each.
+    Stores(usize),
+    /// One by one, [`AHEAD`].
+    Prefetches,
+}
 
 #[repr(align(128))]
 #[derive(Default)]
@@ -74,16 +97,15 @@ fn writer(cpu: usize, turn: &Turn, lines: &[Line], lasts: Duration) -> [[Found; 
         let is_far = trips.elapsed().as_nanos() as f64 / TRIPS as f64 > NEAR_MAX_NS;
         let style = round / TURNS % STYLES.len();
         let at = round % 2 * LINES;
-        let (asked_by_writer, asked_by_reader) = STYLES[style];
         let begun = Instant::now();
-        write(&lines[at..][..LINES], asked_by_writer, &mut own);
+        write(&lines[at..][..LINES], STYLES[style].0, &mut own);
         // ordering: SeqCst, until all stores have left; pairs with nothing
         fence(SeqCst);
         let written = begun.elapsed();
         let begun = Instant::now();
         // Its turn with the lines is its turn with the word.
         now += 2;
-        turn.0.store(now | 1 << 63 | (asked_by_reader as u64) << 56 | (at as u64) << 40, Release);
+        turn.0.store(now | 1 << 63 | (style as u64) << 56 | (at as u64) << 40, Release);
         while turn.0.load(Acquire) != now {
             spin_loop();
         }
@@ -108,16 +130,25 @@ impl Drop for Over<'_> {
     }
 }
 
-/// As many at a time, if it is not one by one.
-fn ask(lines: &[Line]) {
-    if lines.len() > 1 {
-        lines.iter().for_each(|Line(words)| words[7].store(0, Relaxed));
+impl Way {
+    /// Lines that belong together.
+    fn chunk(self) -> usize {
+        if let Self::Stores(lines) = self { lines } else { 1 }
+    }
+
+    /// Asks for `lines`, or for such as come later.
+    fn ask(self, lines: &[Line], prefetch: impl FnOnce(*const Line)) {
+        match self {
+            Self::None => {}
+            Self::Stores(_) => lines.iter().for_each(|Line(words)| words[7].store(0, Relaxed)),
+            Self::Prefetches => prefetch(lines.as_ptr().wrapping_add(AHEAD)),
+        }
     }
 }
 
-fn write(lines: &[Line], asked: usize, own: &mut AtomicU64) {
-    for lines in lines.chunks(asked) {
-        ask(lines);
+fn write(lines: &[Line], way: Way, own: &mut AtomicU64) {
+    for lines in lines.chunks(way.chunk()) {
+        way.ask(lines, prefetch_to_write);
         for Line(words) in lines {
             let value = own.load(Relaxed);
             _ = own.compare_exchange(value, value + 1, SeqCst, Relaxed);
@@ -134,9 +165,10 @@ fn reader(cpu: usize, turn: &Turn, lines: &[Line]) {
         match turn.0.load(Acquire) {
             OVER => break,
             now if now >> 63 == 1 => {
-                let (at, asked) = ((now << 8 >> 48) as usize, (now << 1 >> 57) as usize);
-                for lines in lines[at..][..LINES].chunks(asked) {
-                    ask(lines);
+                let (at, style) = ((now << 8 >> 48) as usize, (now << 1 >> 57) as usize);
+                let way = STYLES[style].1;
+                for lines in lines[at..][..LINES].chunks(way.chunk()) {
+                    way.ask(lines, prefetch_to_read);
                     let words = lines.iter().flat_map(|Line(words)| &words[..7]);
                     sum = words.fold(sum, |sum, word| sum.wrapping_add(word.load(Acquire)));
                 }
@@ -172,9 +204,10 @@ fn print(found: &[[Found; 2]; STYLES.len()]) {
             let [written_in, read_in] = [written, read].map(|times| median(times));
             format!("{written_in:17.1} {read_in:5.1} {:6}", written.len())
         });
-        let [by_writer, by_reader] = [by_writer, by_reader].map(|&asked| match asked {
-            1 => "none".to_owned(),
-            some => format!("{some} at once"),
+        let [by_writer, by_reader] = [by_writer, by_reader].map(|way| match way {
+            Way::None => "none".to_owned(),
+            Way::Stores(lines) => format!("{lines} at once"),
+            Way::Prefetches => "prefetched".to_owned(),
         });
         println!("{by_writer:10} {by_reader:10} {near} {far}");
     }

@@ -17,9 +17,9 @@ use super::vigil::Vigil;
 use crate::arena::{Block, PAYLOADS, Unmapped};
 use crate::error::{AttachError, PopError};
 use crate::registry::{Seat, Side};
-use crate::ring::asking::Asking;
 use crate::ring::{
-    Attention, Corrupt, Grip, Look, PlainTake, Reference, Ring, Shape, Stalled, Taken, payload,
+    Asking, Attention, Corrupt, Grip, Look, PlainTake, Reference, Ring, Shape, Stalled, Taken,
+    payload,
 };
 use crate::wait::Want;
 use crate::wait::clock::Deadline;
@@ -90,6 +90,12 @@ impl Consumer {
         self.spin.wait_by(wait);
     }
 
+    /// How it asks for cache lines, from now on: otherwise as is best on this machine.
+    pub fn ask_by(&mut self, asking: Asking) {
+        let Shape { capacity, stride, .. } = *self.shared.ring().shape();
+        self.distance = Distance::of(capacity, stride, asking);
+    }
+
     /// A descriptor that can be polled until there may be a message, or the end of the queue.
     ///
     /// # Errors
@@ -124,9 +130,10 @@ impl Consumer {
     /// In a forked child: takes a place of its own, and leaves the parent's alone.
     #[cold]
     fn attach_anew(&mut self) -> Result<(), PopError> {
-        let wait = self.spin.wait();
+        let (wait, asking) = (self.spin.wait(), self.distance.asking());
         *self = Self::attach(Arc::clone(&self.shared)).map_err(|_| PopError::Forked)?;
-        self.spin.wait_by(wait);
+        self.wait_by(wait);
+        self.ask_by(asking);
         Ok(())
     }
 
@@ -259,7 +266,7 @@ impl Consumer {
         let is_there = |ticket| ring.is_there(grip, ticket);
         let end = grip.reach().end();
         let tickets = distance.keep(messages, may_wait, end, || ring.next(), is_there);
-        ring.ask(grip, tickets);
+        ring.ask(grip, tickets, distance.asking());
     }
 
     /// Looks at the slot alone for a while. To ask `tail`, as an attempt does before it says Empty, would
@@ -267,12 +274,14 @@ impl Consumer {
     #[cold]
     #[inline(never)]
     fn pop_soon(&mut self, buffer: &mut [u8], deadline: Deadline) -> Result<usize, PopError> {
-        let Self { shared, grip, spin, .. } = self;
+        let Self { shared, grip, spin, distance, .. } = self;
         let (ring, longest) = (shared.ring(), buffer.len());
         // At once first: what need not be waited for says nothing about waits.
         let found = ring.pop_ready(grip, buffer, longest);
         let found = found.or_else(|| {
-            ring.ask_for_next(grip);
+            if distance.asking() == Asking::Stores {
+                ring.ask_for_next(grip);
+            }
             spin.look(PAUSE, || ring.pop_ready(grip, buffer, longest))
         });
         match found {
@@ -324,10 +333,12 @@ impl Consumer {
 
     /// Looks until there may be a message, if it is worth that.
     fn look(&mut self) {
-        let Self { shared, grip, spin, .. } = self;
+        let Self { shared, grip, spin, distance, .. } = self;
         let ring = shared.ring();
         if !ring.is_ready(grip) {
-            ring.ask_for_next(grip);
+            if distance.asking() == Asking::Stores {
+                ring.ask_for_next(grip);
+            }
             spin.look(PAUSE, || ring.is_ready(grip).then_some(()));
         }
     }

@@ -12,7 +12,7 @@ use super::vigil::Vigil;
 use crate::error::{AttachError, PartlyPut, PushError};
 use crate::layout::geometry::Request;
 use crate::registry::{Seat, Side};
-use crate::ring::{Attention, Corrupt, Hand, Plain, Pushed, RUN_MAX, Ring, Role, payload};
+use crate::ring::{Asking, Attention, Corrupt, Hand, Plain, Pushed, RUN_MAX, Ring, Role, payload};
 use crate::wait::clock::Deadline;
 use crate::wait::spin::{Lull, Spin, Wait};
 
@@ -57,6 +57,11 @@ impl Producer {
         self.spin.wait_by(wait);
     }
 
+    /// How it asks for cache lines, from now on: otherwise as is best on this machine.
+    pub fn ask_by(&mut self, asking: Asking) {
+        self.shared.ring().ask_by(&mut self.hand, asking);
+    }
+
     /// A descriptor that can be polled until there may be a place, or never will.
     ///
     /// # Errors
@@ -79,9 +84,10 @@ impl Producer {
     /// In a forked child: takes a place of its own, and leaves the parent's alone.
     #[cold]
     fn attach_anew(&mut self) -> Result<(), PushError> {
-        let wait = self.spin.wait();
+        let (wait, asking) = (self.spin.wait(), self.hand.asking());
         *self = Self::attach(Arc::clone(&self.shared)).map_err(|_| PushError::Forked)?;
-        self.spin.wait_by(wait);
+        self.wait_by(wait);
+        self.ask_by(asking);
         Ok(())
     }
 

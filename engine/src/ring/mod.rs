@@ -45,7 +45,7 @@
 //! Sources: the sequence per slot is D. Vyukov's bounded queue; the asymmetric fence is
 //! `membarrier(2)`. docs/PROTOCOL.md has the argument at length.
 
-pub mod asking;
+pub(crate) mod asking;
 mod end;
 pub(crate) mod mark;
 mod pass;
@@ -57,6 +57,7 @@ mod run;
 mod slot;
 mod take;
 
+pub use asking::{Asking, prefetch_to_read, prefetch_to_write};
 pub use end::Look;
 pub use mark::Attention;
 pub use pass::Stalled;
@@ -66,7 +67,6 @@ pub use reach::{Grip, Reach};
 pub use run::{RUN_MAX, Run};
 pub use take::{Reference, Taken};
 
-use self::asking::Asking;
 use crate::layout::cells::{Control, Line, Mark};
 use crate::order::{ATTENTION, ATTENTION_FENCED, HEAD, LOST, QUIET, RAISE, TAIL};
 use crate::sync::Word;
@@ -135,9 +135,6 @@ pub struct Ring<'m> {
     takes_alone: bool,
     /// So many tickets may be claimed at once.
     run_max: usize,
-    asking: Asking,
-    /// So many words ahead a producer prefetches; 0 if it does not.
-    ahead: usize,
 }
 
 /// A stopped producer keeps as many slots out of use as it has announced: each may have its part of the spare
@@ -169,9 +166,7 @@ impl<'m> Ring<'m> {
         let fits = fits && (shape.growing || shape.capacity <= shape.slots);
         let takes_alone = shape.consumers == Role::One && !shape.growing;
         let run_max = run_max(&shape, lines.len());
-        let asking = Asking::here();
-        let ahead = asking.ahead(&shape);
-        fits.then_some(Self { control, lines, whole, shape, takes_alone, run_max, asking, ahead })
+        fits.then_some(Self { control, lines, whole, shape, takes_alone, run_max })
     }
 
     /// The geometry.

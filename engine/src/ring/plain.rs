@@ -58,7 +58,7 @@ impl Ring<'_> {
         }
         // Its address need not wait for the claim.
         let slot = hand.reach.slot(ticket);
-        self.ask_ahead(hand, ticket, bytes.len());
+        hand.ask_ahead(ticket, bytes.len());
         // From here on a slot that this ticket may be stored into cannot be released.
         if !self.take_ticket(hand, ticket) {
             return hand.stop(Plain::Missed, ticket);
@@ -89,7 +89,7 @@ impl Ring<'_> {
             return Plain::Refused;
         }
         let slot = hand.reach.slot(ticket);
-        self.ask_ahead(hand, ticket, bytes.len());
+        hand.ask_ahead(ticket, bytes.len());
         self.write(slot, bytes);
         self.publish_alone(slot, ticket);
         // Pairs with the heavy fences in wait::park and Ring::look_for_end: seq before attention.

@@ -1,5 +1,6 @@
 //! Claim and publish.
 
+use super::asking::Asking;
 use super::mark::{Attention, Marked, State};
 use super::plain::Plain;
 use super::reach::Reach;
@@ -24,6 +25,9 @@ pub struct Hand<'m> {
     pub(super) tail_own: u64,
     /// The ticket of a plain put that stopped.
     pub(super) stopped_at: u64,
+    asking: Asking,
+    /// So many words ahead it prefetches; 0 if it does not.
+    pub(super) ahead: usize,
     /// Withdrawals under attention until the next sweep.
     sweep_in: u64,
 }
@@ -111,13 +115,21 @@ impl<'m> Ring<'m> {
             limit: 0,
             tail_own: 0,
             stopped_at: 0,
+            asking: Asking::Stores,
+            ahead: 0,
             sweep_in: 0,
         };
+        self.ask_by(&mut hand, Asking::here());
         hand.move_to(self.whole);
         if self.shape.producers == Role::One && !self.shape.growing {
             hand.tail_own = self.repaired_tail(&self.whole);
         }
         hand
+    }
+
+    /// How `hand` asks for lines from now on.
+    pub fn ask_by(&self, hand: &mut Hand<'_>, asking: Asking) {
+        (hand.asking, hand.ahead) = (asking, asking.ahead(&self.shape));
     }
 
     /// The segment that a lone producer of a growing ring begins in.
@@ -273,14 +285,6 @@ impl<'m> Ring<'m> {
     pub(super) fn take_ticket(&self, hand: &mut Hand<'_>, ticket: u64) -> bool {
         hand.line.announced.store(ticket + 1, ANNOUNCE);
         self.control.tail.compare_exchange(ticket, ticket + 1, CLAIM, LOST).is_ok()
-    }
-
-    /// Asks for the lines that will be written some tickets later, if that message is as long.
-    #[inline(always)]
-    pub(super) fn ask_ahead(&self, hand: &Hand<'_>, ticket: u64, bytes: usize) {
-        if self.ahead > 0 {
-            hand.reach.prefetch(ticket, self.ahead, bytes);
-        }
     }
 
     /// May I, who claimed `ticket`, write into its slot? Otherwise it is passed over, and taken back.
@@ -525,6 +529,19 @@ impl<'m> Ring<'m> {
 }
 
 impl<'m> Hand<'m> {
+    /// Asks for the lines that will be written some tickets later, if that message is as long.
+    #[inline(always)]
+    pub(super) fn ask_ahead(&self, ticket: u64, bytes: usize) {
+        if self.ahead > 0 {
+            self.reach.prefetch(ticket, self.ahead, bytes);
+        }
+    }
+
+    /// How it asks for lines.
+    pub fn asking(&self) -> Asking {
+        self.asking
+    }
+
     /// From now on it sees these slots.
     pub fn move_to(&mut self, reach: Reach<'m>) {
         self.reach = reach;

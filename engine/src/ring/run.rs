@@ -64,8 +64,8 @@ impl Ring<'_> {
             return Ok((usize::from(done), pushed));
         }
         let messages = &messages[..count as usize];
-        if self.ahead > 0 {
-            hand.reach.prefetch_run(tail, self.ahead, count, messages[0].as_ref().len());
+        if hand.ahead > 0 {
+            hand.reach.prefetch_run(tail, hand.ahead, count, messages[0].as_ref().len());
         }
         if self.shape.producers == Role::One {
             return Ok(self.publish_run_alone(hand, tail, messages));

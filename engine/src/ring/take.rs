@@ -196,16 +196,14 @@ impl<'m> Ring<'m> {
 
     /// Asks for the lines of messages that have been published and will be taken soon. That makes the consumer
     /// their only owner, so that a producer need not have a copy thrown away before it writes them again.
-    pub fn ask(&self, grip: &Grip<'_>, tickets: Range<u64>) {
+    pub fn ask(&self, grip: &Grip<'_>, tickets: Range<u64>, asking: Asking) {
         let count = tickets.end.saturating_sub(tickets.start);
-        grip.reach().ask(tickets.start, count, self.asking);
+        grip.reach().ask(tickets.start, count, asking);
     }
 
     /// The same of the message that is waited for, before it is: its producer gets the line sooner so.
     pub fn ask_for_next(&self, grip: &Grip<'_>) {
-        if self.asking == Asking::Stores {
-            grip.reach().ask(self.next(), 1, Asking::Stores);
-        }
+        grip.reach().ask(self.next(), 1, Asking::Stores);
     }
 
     /// Is there nothing in the segment of `head`, which no grip can reach, for nobody has claimed a

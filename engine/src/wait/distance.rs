@@ -19,7 +19,7 @@ use std::ops::Range;
 
 use super::clock::cycles;
 use super::spin::rest;
-use crate::ring::asking::Asking;
+use crate::ring::Asking;
 use crate::ring::payload::{LINE, has_spare};
 
 /// So many messages between consumer and producer are a distance; twice as many, if two share a line.
@@ -66,9 +66,8 @@ pub(crate) struct Distance {
     longest: u64,
     /// What comes before this ticket had been published when we last looked.
     known: u64,
-    /// A block is asked for while the one before it is taken.
-    early: bool,
-    /// What comes before this ticket has been asked for, if that is so.
+    asking: Asking,
+    /// By prefetches, what comes before this ticket has been asked for.
     asked: u64,
     /// Takes from the last look to the next, if it was not far.
     period: u64,
@@ -89,8 +88,10 @@ impl Distance {
         let is_worth_it = capacity >= PLACES_MIN && far >= FIRST;
         let far = if is_worth_it { 1 << far.ilog2() } else { 0 };
         let of_lines = |lines: u64| (lines * LINE as u64 / stride as u64).max(1);
-        let early = asking == Asking::Prefetches;
-        let asked_lines = if early { PREFETCHED_LINES } else { ASKED_LINES };
+        let asked_lines = match asking {
+            Asking::Stores => ASKED_LINES,
+            Asking::Prefetches => PREFETCHED_LINES,
+        };
         let asked = if stride < LINE { 2 * ASKED } else { ASKED };
         Self {
             far,
@@ -99,13 +100,18 @@ impl Distance {
             pace: PACE + PACE_OF_LINE * lines.min(PACE_LINES_MAX),
             longest: (far * stride as u64 / LINE as u64 * PACE_OF_LINE).min(LONGEST_MAX),
             known: 0,
-            early,
+            asking,
             asked: 0,
             period: EVERY,
             left: EVERY as i64,
             since: cycles(),
             vain: 0,
         }
+    }
+
+    /// How lines are asked for.
+    pub(crate) fn asking(&self) -> Asking {
+        self.asking
     }
 
     /// Before a take: is it time to look, or to ask?
@@ -148,9 +154,10 @@ impl Distance {
             // Others were faster, or the head is behind the end.
             self.left = self.block as i64;
         }
-        if !self.early {
+        if self.asking == Asking::Stores {
             return first..first + count;
         }
+        // A block is on its way while the one before is taken.
         let from = self.asked.max(first);
         self.asked = first.saturating_add(2 * count).min(self.known).max(from);
         from..self.asked

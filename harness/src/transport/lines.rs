@@ -9,7 +9,7 @@ use std::ptr;
 use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use shmq_engine::ring::asking::{Asking, prefetch_to_read, prefetch_to_write};
+use shmq_engine::ring::{Asking, prefetch_to_read, prefetch_to_write};
 
 use super::bare::{Mapped, memory};
 use super::{End, Group, Link, Receiver, Sender, Transport};
