@@ -1,8 +1,9 @@
 //! Queues of messages in shared memory: bytes in, bytes out.
 //!
 //! A message that was pushed is popped by exactly one consumer, whole, in the order of the pushes.
-//! No operation takes a lock: a participant that is stopped or killed at any instruction delays
-//! nobody else. Nothing is copied more than once in and once out, and no system call is made while
+//! No operation takes a lock: a participant that is stopped or killed at any instruction blocks
+//! nobody else. (Its put in progress is waited for for a bounded time, microseconds as a rule; a sleeper that it
+//! should have woken looks by itself after at most 100 ms.) Nothing is copied more than once in and once out, and no system call is made while
 //! nobody sleeps and memory is there.
 //!
 //! ```
@@ -34,6 +35,27 @@
 //! [`Producer::reserve`] lends that memory to be written in place, [`Consumer::pop_ref`] a message to be
 //! read in place. [`Options::unbounded`] makes a queue that grows with what is in it, and shrinks again.
 //! When there is no memory a put says [`PushError::NoMemory`], and the queue works on.
+//!
+//! ```
+//! use std::io::Write;
+//!
+//! let frame = vec![7; 1 << 20];
+//! let queue = shmq_engine::Options::unbounded().max_bytes(1 << 30).create_anonymous()?;
+//! let (mut producer, mut consumer) = (queue.producer()?, queue.consumer()?);
+//! let mut loan = producer.reserve(frame.len())?; // nobody waits for what is written here
+//! loan.write_all(&frame)?; // or in place: unsafe { loan.as_mut_slice() }
+//! loan.commit().map_err(|uncommitted| uncommitted.error)?;
+//! let message = consumer.pop_ref()?;
+//! println!("{} bytes", message.len());
+//! drop(message); // gives its memory back
+//! producer.push_many(["several", "at", "once"])?;
+//! consumer.pop_many(64, |bytes| println!("{} bytes", bytes.len()))?;
+//! let mut words = [0_u64; 64]; // values of one type: the least that a message can cost
+//! producer.push_values(&words)?;
+//! let got = consumer.pop_values(&mut words)?; // waits for one, takes what is there
+//! # assert_eq!(got, 64);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! [`ring`], [`wait`], [`layout`], [`sync`] and [`order`] are public for model checkers and for
 //! embedding the protocol over other memory; they change without notice.

@@ -8,7 +8,7 @@ use shmq_engine::{Asking, Fences, Options, PopError, PushError, Queue, Role};
 
 const END: u64 = u64::MAX;
 
-/// Whatever is best on this machine, the other way must do as well, and beside it.
+/// Whatever is best on this machine, the other way must do as well, and beside it: neighbours ask by different ones.
 fn asking(id: u64) -> Asking {
     if id.is_multiple_of(2) { Asking::Stores } else { Asking::Prefetches }
 }
@@ -23,18 +23,18 @@ fn message(id: u64, number: u64, bytes: usize) -> Vec<u8> {
     word.iter().copied().cycle().take(bytes).collect()
 }
 
-fn produce(queue: &Queue, id: u64, count: u64, bytes: usize) {
+fn produce(queue: &Queue, id: u64, asking: Asking, count: u64, bytes: usize) {
     let mut producer = queue.producer().unwrap();
-    producer.ask_by(asking(id));
+    producer.ask_by(asking);
     for number in 0..count {
         producer.push(&message(id, number, bytes)).unwrap();
     }
 }
 
 /// Takes until END; checks each message, and each producer's order.
-fn consume(queue: &Queue, id: u64, producers: usize, bytes: usize) -> u64 {
+fn consume(queue: &Queue, asking: Asking, producers: usize, bytes: usize) -> u64 {
     let mut consumer = queue.consumer().unwrap();
-    consumer.ask_by(asking(id));
+    consumer.ask_by(asking);
     let mut next = vec![0; producers];
     let mut buffer = vec![0; bytes];
     let mut count = 0;
@@ -54,12 +54,19 @@ fn consume(queue: &Queue, id: u64, producers: usize, bytes: usize) -> u64 {
 }
 
 fn run(queue: &Queue, producers: u64, consumers: u64, each: u64, bytes: usize) {
+    (0..2).for_each(|turn| run_turn(queue, producers, consumers, each / 2, bytes, turn));
+}
+
+fn run_turn(queue: &Queue, producers: u64, consumers: u64, each: u64, bytes: usize, turn: u64) {
     thread::scope(|scope| {
         let takers: Vec<_> = (0..consumers)
-            .map(|id| scope.spawn(move || consume(queue, id, producers as usize, bytes)))
+            .map(|id| asking(id + turn))
+            .map(|way| scope.spawn(move || consume(queue, way, producers as usize, bytes)))
             .collect();
-        let putters: Vec<_> =
-            (0..producers).map(|id| scope.spawn(move || produce(queue, id, each, bytes))).collect();
+        let putters: Vec<_> = (0..producers)
+            .map(|id| (id, asking(id + turn)))
+            .map(|(id, way)| scope.spawn(move || produce(queue, id, way, each, bytes)))
+            .collect();
         putters.into_iter().for_each(|putter| putter.join().unwrap());
         let mut producer = queue.producer().unwrap();
         takers.iter().for_each(|_| producer.push(&END.to_le_bytes()).unwrap());
@@ -108,6 +115,7 @@ fn every_message_once_through_segments() {
 /// Takes words until the end of the queue, up to `room` at a time; checks each producer's order.
 fn consume_words(queue: &Queue, room: usize) -> u64 {
     let (mut consumer, mut words) = (queue.consumer().unwrap(), vec![0_u64; room]);
+    consumer.ask_by(asking(room as u64));
     let (mut next, mut count) = ([0; 3], 0);
     loop {
         let got = match consumer.pop_values(&mut words) {
@@ -130,6 +138,7 @@ fn every_value_once_several_at_a_time() {
     let produce = |queue: &Queue, id: u64| {
         let words: Vec<_> = (0..EACH).map(|number| id << 48 | number).collect();
         let mut producer = queue.producer().unwrap();
+        producer.ask_by(asking(id));
         words.chunks(90).for_each(|some| producer.push_values(some).unwrap());
     };
     for fences in [usual_fences(), Fences::Full] {
@@ -198,7 +207,7 @@ fn every_message_once_with_exclusive_sides() {
         let options = options.producers(role(producers)).consumers(role(consumers));
         let queue = options.create_heap().unwrap();
         // `run` attaches one more producer at the end: when the others have gone.
-        run(&queue, producers as u64, consumers, 20_000, 16);
+        run(&queue, producers, consumers, 20_000, 16);
     }
 }
 

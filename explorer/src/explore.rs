@@ -71,6 +71,7 @@ fn explore(lab: &Lab, image: &Image, unit: &Unit, report: &mut Report) -> Result
     let start = Instant::now();
     let mut points = 0;
     let mut failures = 0;
+    watchdog::watch(&format!("({unit}, before its first experiment)"));
     if unit.kind == Kind::Beside {
         let company = match unit.state {
             // First in the table.

@@ -109,9 +109,12 @@ impl Story {
         self.actors.iter().try_for_each(|actor| self.judge_place(actor))
     }
 
-    fn judge_answers(&self) -> Result<()> {
+    /// Were all answers so far true? What happens later would excuse some that were not.
+    pub fn judge_answers(&self) -> Result<()> {
         for Actor { op, fate, .. } in &self.actors {
             let (Fate::Ended(answer) | Fate::Resumed(answer)) = *fate else { continue };
+            let gave_up = op.is_blocking() && answer == Answer::Refused;
+            ensure!(!gave_up, "{op} did not wait for what it waits for");
             match (op.effect(), answer) {
                 (Effect::None, Answer::Done) => {
                     let is_so = *op != Op::ShutDown || self.was_shut;

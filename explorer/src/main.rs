@@ -8,7 +8,7 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use shmq_explorer::explore;
 use shmq_explorer::plan::{Extent, units};
-use shmq_explorer::seed::Seed;
+use shmq_explorer::seed::{Seed, Unit};
 
 /// Steps queue operations of this build with ptrace; kills, freezes and resumes them at every
 /// instruction, and finds out whether anybody else notices.
@@ -51,18 +51,23 @@ fn run(cli: &Cli) -> Result<bool> {
     }
     let mut units = units(if cli.quick { Extent::Quick } else { Extent::Full });
     if let Some(part) = &cli.only {
-        units.retain(|unit| unit.to_string().contains(part));
+        units.retain(|unit| listed(unit).contains(part));
         if units.is_empty() {
             bail!("no series has {part:?} in its name; --list names them");
         }
     }
     if cli.list {
-        units.iter().for_each(|unit| println!("{unit}{}", if unit.touching { "/t" } else { "/" }));
+        units.iter().for_each(|unit| println!("{}", listed(unit)));
         println!("{} series", units.len());
         return Ok(true);
     }
     pin(cli.cpu)?;
     explore::all(&units)
+}
+
+/// Its name as `--list` has it, which ends each part.
+fn listed(unit: &Unit) -> String {
+    format!("{unit}{}", if unit.touching { "/t" } else { "/" })
 }
 
 /// Tracer and victims take turns: on one CPU a turn costs least.

@@ -7,7 +7,7 @@ use crate::judge::Fate;
 use crate::lab::{A, B, Lab};
 use crate::op::Op;
 use crate::peer::{Access, Peer};
-use crate::single::MESSAGES;
+use crate::single::{MESSAGES, answer};
 use crate::tracee::{Goal, Reached, Tracee};
 
 /// Both victims at their points: the second went there beside the first.
@@ -48,20 +48,24 @@ pub fn freeze(lab: &Lab, image: &Image, ops: [Op; 2], goals: [Goal; 2]) -> Resul
     let access = Access::beside(lab, &ops);
     let puts: usize = ops.iter().map(|op| op.puts(0).count()).sum();
     let gets: usize = ops.iter().map(|op| op.gets()).sum();
+    // What one of them may have met.
+    peer.story.was_full = image.is_full(lab, puts.saturating_sub(1));
+    peer.story.was_empty = image.messages.len() < gets;
+    let mut stopped = victims.map(Some);
+    for who in [A, B].into_iter().filter(|&who| reached[who] == Reached::End) {
+        answer(lab, &mut peer, (who, ops[who]), stopped[who].take(), Fate::Ended)?;
+    }
+    peer.story.judge_answers()?;
     peer.survive(access).context("beside the stopped")?;
     peer.leave_some(access)?;
     peer.story.resume();
-    // What one of them may have met, if the survivor could not bring it about.
-    peer.story.was_full |= image.is_full(lab, puts.saturating_sub(1));
-    peer.story.was_empty |= image.messages.len() < gets;
-    for (who, mut victim) in victims.into_iter().enumerate() {
-        if reached[who] != Reached::End {
+    for (who, mut victim) in stopped.into_iter().enumerate() {
+        if let Some(victim) = &mut victim {
             victim.finish(ops[who], || Ok(())).context("resumed")?;
         }
-        let answer = victim.leave()?;
-        lab.keep(who, victim);
-        peer.story.add(ops[who], MESSAGES[who], Fate::Resumed(answer));
+        answer(lab, &mut peer, (who, ops[who]), victim, Fate::Resumed)?;
     }
+    peer.story.judge_answers()?;
     peer.survive(Access::ALL).context("after the resumed")?;
     peer.find_whole().context("after the resumed")?;
     peer.story.judge()?;

@@ -4,13 +4,14 @@ use std::cell::Cell;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::answer::Answer;
 use crate::config::ASKED;
 use crate::image::Image;
 use crate::judge::Fate;
 use crate::lab::{A, B, Lab};
 use crate::op::{Effect, Op};
 use crate::peer::{Access, Others, Peer};
-use crate::tracee::{Goal, Reached};
+use crate::tracee::{Goal, Reached, Tracee};
 
 /// The victims' messages; the first ones, if they put several.
 pub const MESSAGES: [u64; 2] = [101, 106];
@@ -86,19 +87,38 @@ fn stop(
     if let Some(longest) = longest {
         measure(lab, &mut peer, access, longest).context("beside the stopped")?;
     }
+    let mut stopped = Some(victim);
+    if reached == Reached::End {
+        answer(lab, &mut peer, (A, op), stopped.take(), Fate::Ended)?;
+    }
+    peer.story.judge_answers()?;
     peer.act(others, access).context("beside the stopped")?;
     peer.leave_some(access)?;
     peer.story.resume();
-    if reached != Reached::End {
+    if let Some(victim) = &mut stopped {
         victim.finish(op, || peer.wake(op)).context("resumed")?;
     }
-    let answer = victim.leave()?;
-    lab.keep(A, victim);
-    peer.story.add(op, MESSAGES[A], Fate::Resumed(answer));
+    answer(lab, &mut peer, (A, op), stopped, Fate::Resumed)?;
+    peer.story.judge_answers()?;
     peer.survive(Access::ALL).context("after the resumed")?;
     peer.find_whole().context("after the resumed")?;
     peer.story.judge()?;
     Ok(reached)
+}
+
+/// What a victim answered, if there is one that has not been asked.
+pub(crate) fn answer(
+    lab: &Lab,
+    peer: &mut Peer<'_>,
+    (who, op): (usize, Op),
+    victim: Option<Tracee>,
+    fate: fn(Answer) -> Fate,
+) -> Result<()> {
+    let Some(mut victim) = victim else { return Ok(()) };
+    let answer = victim.leave()?;
+    lab.keep(who, victim);
+    peer.story.add(op, MESSAGES[who], fate(answer));
+    Ok(())
 }
 
 /// The same with nobody stopped.
@@ -108,6 +128,7 @@ pub fn alone(lab: &Lab, image: &Image, longest: &Longest) -> Result<()> {
     peer.story.was_full = image.is_full(lab, 0);
     peer.story.was_empty = image.messages.is_empty();
     measure(lab, &mut peer, Access::ALL, longest)?;
+    peer.story.judge_answers()?;
     peer.survive(Access::ALL)?;
     peer.find_whole()?;
     peer.story.judge()

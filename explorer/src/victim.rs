@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use nix::sys::{prctl, ptrace, signal::Signal};
+use nix::unistd::setsid;
 use shmq_engine::{Asking, AttachError, Consumer, PopError, Producer, PushError, Queue};
 
 use crate::answer::Answer;
@@ -36,7 +37,11 @@ fn trap() {
 pub fn live(fd: BorrowedFd<'_>, config: &Config, slate: &Slate) -> ! {
     // Unwinding further would run the rest of the tracer in the child.
     let lived = catch_unwind(AssertUnwindSafe(|| {
-        if prctl::set_pdeathsig(Signal::SIGKILL).is_err() || ptrace::traceme().is_err() {
+        // Of a session of its own: what a terminal sends to all stops a traced process, ignored or not.
+        if prctl::set_pdeathsig(Signal::SIGKILL).is_err()
+            || setsid().is_err()
+            || ptrace::traceme().is_err()
+        {
             return NOT_TRACED;
         }
         let Some(queue) = fd.try_clone_to_owned().ok().and_then(|fd| Queue::from_fd(fd).ok())

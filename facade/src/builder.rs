@@ -54,7 +54,7 @@ impl<T> Builder<T> {
         }
     }
 
-    /// How many values the queue holds: exactly that many. 0, the default, is no bound but memory.
+    /// How many values the queue holds: exactly that many, 2^30 at most. 0, the default, is no bound but memory.
     pub fn maxsize(mut self, values: usize) -> Self {
         self.maxsize = values;
         self
@@ -71,8 +71,8 @@ impl<T> Builder<T> {
         self
     }
 
-    /// The most memory that the queue may take, in bytes, at least 1 MiB; by default, as much as the
-    /// machine has. A put that needs more is refused, with [`PutError::NoMemory`](crate::PutError).
+    /// The most memory that the queue may take, in bytes, from 1 MiB to 16 TiB; by default, as much as
+    /// the machine has. A put that needs more is refused, with [`PutError::NoMemory`](crate::PutError).
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = Some(bytes);
         self

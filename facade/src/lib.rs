@@ -2,7 +2,7 @@
 //!
 //! A value that was put is got by exactly one process, whole, in the order of the puts; it is
 //! visible to all as soon as `put` returns. No operation takes a lock that another process could
-//! die with: a process that is stopped or killed at any instruction delays nobody else.
+//! die with: a process that is stopped or killed at any instruction blocks nobody else.
 //!
 //! ```standalone_crate
 //! use shmq::{Process, Queue};
@@ -47,7 +47,9 @@
 //!
 //! # When a process dies
 //! A put that was killed is all or nothing. A get that was killed has left its value in the queue
-//! or takes it along; no other value is lost, delayed or got twice. An anonymous queue is gone with
+//! or takes it along; no other value is lost or got twice. A put in progress is waited for for a bounded time,
+//! microseconds as a rule, and who sleeps, and should have been woken by the dead, looks by itself after at most
+//! 100 ms. An anonymous queue is gone with
 //! its last holder. A named one loses its name when its creator drops it; a creator that was killed
 //! leaves the name behind, for [`unlink`].
 //!

@@ -346,7 +346,9 @@ impl<T: Encode> Queue<T> {
 
 impl<T: Decode> Queue<T> {
     /// Gets the next value, waiting for one as long as it takes. If this process is killed
-    /// meanwhile, the value is still in the queue, or gone with the process.
+    /// meanwhile, the value is still in the queue, or gone with the process. (In a stream of values it may wait
+    /// though there is one, for at most some 50 µs, so that the others get ahead: what comes then costs less. Not with
+    /// [`Wait::Spin`] or [`Wait::Park`].)
     ///
     /// # Errors
     /// [`GetError`], but not [`GetError::Empty`]. After [`GetError::Decode`] the message is gone.
@@ -365,7 +367,8 @@ impl<T: Decode> Queue<T> {
         })
     }
 
-    /// Gets the next value now, or says [`GetError::Empty`]. Never blocks.
+    /// Gets the next value now, or says [`GetError::Empty`]. Never sleeps; a put that is just in progress is waited for
+    /// for a bounded time, microseconds as a rule.
     ///
     /// # Errors
     /// As for [`Queue::get`], and [`GetError::Empty`].
@@ -375,7 +378,7 @@ impl<T: Decode> Queue<T> {
 
     /// Gets what is there, at most `most` values, waiting for the first as long as it takes. Several at
     /// a time are taken together, which costs less than one by one. If there are fewer, others may wait
-    /// behind one that is just being put.
+    /// behind one that is just being put. If decoding panics, those taken together with that value are lost.
     ///
     /// # Errors
     /// [`PartlyGot`]: none, for a reason as of [`Queue::get`]; or a message was no value, and here are the

@@ -34,7 +34,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Runs everything: tests (debug and release), models, fuzzers, benchmarks once, leftovers.
+    /// Runs everything: tests (debug, without membarrier, release), rivals, models, the explorer and the soak in
+    /// short, fuzzers, benchmarks once; then looks for leftovers.
     Test(test::Args),
     /// Explores the loom models, under a patched loom that is prepared first.
     Model(model::Args),

@@ -148,8 +148,9 @@ impl Consumer {
     }
 
     /// Gets the next message into `buffer` now, and says how long it is, or says
-    /// [`PopError::Empty`]. Never blocks; a put in progress at the head is waited for some
-    /// microseconds, then passed over. Lock-free with many consumers, wait-free with one.
+    /// [`PopError::Empty`]. Never sleeps; a put in progress at the head is waited for, then passed over: 3,000 cycles
+    /// and 4 for each byte of [`Options::inline`](crate::Options::inline), 2^20 at most; twice as long after one that
+    /// was passed over, up to 256 times. Lock-free with many consumers, wait-free with one.
     ///
     /// # Errors
     /// [`PopError`]; the message, if there was one, is still in the queue.
@@ -198,7 +199,9 @@ impl Consumer {
         Ok(len)
     }
 
-    /// Gets the next message, waiting for one as long as it takes.
+    /// Gets the next message, waiting for one as long as it takes. In a stream it lets the producers get ahead
+    /// first, now and then, for at most some 50 µs, though there is a message; but not if it waits by
+    /// [`Wait::Spin`] or [`Wait::Park`], nor in a queue of fewer than 128 places.
     ///
     /// # Errors
     /// [`PopError`], but not [`PopError::Empty`].

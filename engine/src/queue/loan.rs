@@ -1,5 +1,7 @@
 //! A message that is written where it will lie.
 
+use std::error::Error;
+use std::fmt;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -38,6 +40,14 @@ pub struct Uncommitted<'p> {
     /// Why.
     pub error: PushError,
 }
+
+impl fmt::Display for Uncommitted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.error, f)
+    }
+}
+
+impl Error for Uncommitted<'_> {}
 
 impl Producer {
     /// Memory for a message of exactly `len` bytes, to be written in place.

@@ -37,7 +37,7 @@ const INLINE: usize = 48;
 const WHOLE_MAX: usize = 32 << 10;
 
 impl Options {
-    /// A queue of `capacity` messages, at least 1: exactly that many, not the next power of two.
+    /// A queue of `capacity` messages, from 1 to 2^30: exactly that many, not the next power of two.
     ///
     /// Messages of any size, up to 48 bytes of them in their slots; 64 participants, many producers,
     /// many consumers.
@@ -76,7 +76,7 @@ impl Options {
         self
     }
 
-    /// The longest message that lies in its slot, in bytes; 48 by default. A slot takes 16 bytes more, and up
+    /// The longest message that lies in its slot, in bytes; 48 by default, 16 MiB at most. A slot takes 16 bytes more, and up
     /// to 2,232 bytes 8 more for each further cache line, in whole cache lines of 64; or 32, for messages of
     /// at most 16 bytes if there are no longer ones. Longer messages lie in blocks of their own, and cost
     /// some tens of nanoseconds more.
@@ -87,7 +87,7 @@ impl Options {
     }
 
     /// The most memory the queue may take, in bytes, all that it keeps for later included; by default,
-    /// as much as the machine has. It takes some forty times as much address space.
+    /// as much as the machine has. From 1 MiB to 16 TiB. It takes some forty times as much address space.
     ///
     /// A put that would take more is refused ([`PushError::NoMemory`](crate::PushError::NoMemory)).
     #[must_use]
@@ -96,7 +96,7 @@ impl Options {
         self
     }
 
-    /// How many producers and consumers may be attached at a time.
+    /// How many producers and consumers may be attached at a time: 64 by default, from 1 to 4096.
     #[must_use]
     pub fn participants(mut self, most: usize) -> Self {
         self.request.lines = most;

@@ -223,7 +223,8 @@ impl Producer {
     }
 
     /// Puts all `messages`, waiting for places as long as it takes. As for
-    /// [`Producer::try_push_many`], several at a time.
+    /// [`Producer::try_push_many`], several at a time: 64 are asked for before the first of them is put, and on an
+    /// error those that were not put are dropped.
     ///
     /// # Errors
     /// [`PartlyPut`] says how many were put before it went wrong, and how.

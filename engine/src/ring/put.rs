@@ -7,7 +7,7 @@ use super::reach::Reach;
 use super::run::RUN_MAX;
 use super::slot::Slot;
 use super::take::Reference;
-use super::{Corrupt, RESTARTS_MAX, Ring, Role, TICKET_MAX};
+use super::{Corrupt, RESTARTS_MAX, Ring, Role, Shape, TICKET_MAX};
 use crate::layout::cells::Line;
 use crate::order::{ADVANCE, ANNOUNCE, BASE, CLAIM, HEAD, LOST, MARK, REMARK, TAIL, TAIL_GUESS};
 use crate::sync::{fence, step};
@@ -28,6 +28,9 @@ pub struct Hand<'m> {
     asking: Asking,
     /// So many words ahead it prefetches; 0 if it does not.
     pub(super) ahead: usize,
+    /// Where that is behind the last word, so many words before it: the beginning of a bounded ring; of a growing one,
+    /// its own slot, for the segment is not written again.
+    back: usize,
     /// Withdrawals under attention until the next sweep.
     sweep_in: u64,
 }
@@ -117,6 +120,7 @@ impl<'m> Ring<'m> {
             stopped_at: 0,
             asking: Asking::Stores,
             ahead: 0,
+            back: 0,
             sweep_in: 0,
         };
         self.ask_by(&mut hand, Asking::here());
@@ -129,7 +133,9 @@ impl<'m> Ring<'m> {
 
     /// How `hand` asks for lines from now on.
     pub fn ask_by(&self, hand: &mut Hand<'_>, asking: Asking) {
+        let Shape { slots, stride, growing, .. } = self.shape;
         (hand.asking, hand.ahead) = (asking, asking.ahead(&self.shape));
+        hand.back = if growing { hand.ahead } else { slots as usize * stride };
     }
 
     /// The segment that a lone producer of a growing ring begins in.
@@ -533,7 +539,16 @@ impl<'m> Hand<'m> {
     #[inline(always)]
     pub(super) fn ask_ahead(&self, ticket: u64, bytes: usize) {
         if self.ahead > 0 {
-            self.reach.prefetch(ticket, self.ahead, bytes);
+            self.reach.prefetch(ticket, self.ahead, self.back, bytes);
+        }
+    }
+
+    /// The same for several tickets, of these messages. Not inlined: it would take registers from who calls it.
+    #[inline(never)]
+    pub(super) fn ask_ahead_of_run<M: AsRef<[u8]>>(&self, ticket: u64, messages: &[M]) {
+        if self.ahead > 0 {
+            let tickets = (ticket..).zip(messages).step_by(self.reach.slots_of_line());
+            tickets.for_each(|(ticket, message)| self.ask_ahead(ticket, message.as_ref().len()));
         }
     }
 

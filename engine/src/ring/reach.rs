@@ -94,26 +94,19 @@ impl<'m> Reach<'m> {
         unsafe { Slot::of(words) }
     }
 
-    /// Prefetches what so many bytes will be written into, so many words behind the slot of `ticket`.
+    /// Prefetches what so many bytes will be written into, so many words ahead of the slot of `ticket`; or, if that is
+    /// behind the last, so many back from there.
     #[inline(always)]
-    pub(super) fn prefetch(&self, ticket: u64, ahead: usize, bytes: usize) {
-        payload::prefetch(self.words.as_ptr().wrapping_add(self.word_ahead(ticket, ahead)), bytes);
+    pub(super) fn prefetch(&self, ticket: u64, ahead: usize, back: usize, bytes: usize) {
+        let at = self.word_ahead(ticket, ahead, back);
+        payload::prefetch(self.words.as_ptr().wrapping_add(at), bytes);
     }
 
-    /// The same for so many tickets. Not inlined: it would take registers from who calls it.
-    #[inline(never)]
-    pub(super) fn prefetch_run(&self, ticket: u64, ahead: usize, count: u64, bytes: usize) {
-        let of_line = (payload::LINE / self.stride).max(1);
-        (ticket..ticket + count)
-            .step_by(of_line)
-            .for_each(|ticket| self.prefetch(ticket, ahead, bytes));
-    }
-
-    /// Behind the last word comes the first. (Found from where the slot lies, which then is known before the claim.)
+    /// Found from where the slot lies, which then is known before the claim.
     #[inline(always)]
-    fn word_ahead(&self, ticket: u64, ahead: usize) -> usize {
+    fn word_ahead(&self, ticket: u64, ahead: usize, back: usize) -> usize {
         let at = self.slot_of(ticket) * self.stride + ahead;
-        if at < self.words.len() { at } else { at - self.words.len() }
+        if at < self.words.len() { at } else { at - back }
     }
 
     /// The slots of `ticket` and of those that follow, as far as they lie one after the other; none, if it does
@@ -141,13 +134,18 @@ impl<'m> Reach<'m> {
         ((self.marks.len() - self.slot_of(ticket)) as u64).min(self.end - ticket)
     }
 
-    /// Asks for the slots of so many tickets, of those that lie here in a row, if they have words for it.
+    /// Asks for the slots of so many tickets, of those that lie here in a row, if they have words for it. Says how
+    /// many those are.
     #[inline(never)]
-    pub(super) fn ask(&self, from: u64, count: u64, asking: Asking) {
-        let count = count.min(self.in_a_row(from)) as usize;
-        if count == 0 || !payload::has_spare(self.stride) {
-            return;
+    pub(super) fn ask(&self, from: u64, count: u64, asking: Asking) -> u64 {
+        let in_a_row = count.min(self.in_a_row(from));
+        if in_a_row > 0 && payload::has_spare(self.stride) {
+            self.ask_row(from, in_a_row as usize, asking);
         }
+        in_a_row
+    }
+
+    fn ask_row(&self, from: u64, count: usize, asking: Asking) {
         let first = self.slot_of(from) * self.stride;
         let words = self.words.get(first..first + count * self.stride).unwrap_or(&[]);
         // Of slots that share a line, one.
@@ -167,6 +165,11 @@ impl<'m> Reach<'m> {
 
     pub(super) fn marked(&self, ticket: u64) -> Marked {
         Marked::unpack(self.mark(ticket).state.load(MARK))
+    }
+
+    /// So many slots have a line in common, at least one.
+    pub(super) fn slots_of_line(&self) -> usize {
+        (payload::LINE / self.stride).max(1)
     }
 
     /// All marks, of a bounded ring.
@@ -298,7 +301,7 @@ mod tests {
         for stride in [4, 8, 24, 12] {
             assert!(asked_by(Asking::Prefetches, stride, 3, 20).is_empty(), "stride {stride}");
             with_reach(stride, |reach| {
-                reach.prefetch(15, 15 * stride, 2047);
+                reach.prefetch(15, 15 * stride, 16 * stride, 2047);
                 assert!(reach.words.iter().all(|word| word.load(PAYLOAD) == UNTOUCHED));
             });
         }
@@ -317,9 +320,12 @@ mod tests {
         assert_eq!(Asking::Prefetches.ahead(&full), 0);
         assert_eq!(Asking::Prefetches.ahead(&Shape { growing: true, ..full }), 16 * 8);
         with_reach(8, |reach| {
+            let ahead = |back| [0, 9, 10, 15, 16].map(|ticket| reach.word_ahead(ticket, 48, back));
+            assert_eq!(ahead(16 * 8), [48, 120, 0, 40, 48]);
             assert_eq!(
-                [0, 9, 10, 15, 16].map(|ticket| reach.word_ahead(ticket, 48)),
-                [48, 120, 0, 40, 48]
+                ahead(48),
+                [48, 120, 80, 120, 48],
+                "its own slot, if it does not come again"
             );
         });
     }

@@ -45,15 +45,24 @@ impl Ring<'_> {
         messages: &[M],
     ) -> Result<(usize, Pushed), Corrupt> {
         let most = messages.len().min(self.run_max);
-        let tail = if self.shape.producers == Role::One {
-            hand.tail_own
-        } else {
-            self.control.tail.load(TAIL_GUESS)
+        let next = |hand: &Hand<'_>| match self.shape.producers {
+            Role::One => hand.tail_own,
+            Role::Many => self.control.tail.load(TAIL_GUESS),
         };
+        let fit = |hand: &Hand<'_>, tail: u64| {
+            hand.limit.saturating_sub(tail).min(hand.reach.in_a_row(tail)).min(most as u64)
+        };
+        let mut tail = next(hand);
         if tail >= hand.limit {
             _ = self.refusal(hand, tail)?;
         }
-        let count = hand.limit.saturating_sub(tail).min(hand.reach.in_a_row(tail)).min(most as u64);
+        let mut count = fit(hand, tail);
+        if hand.ahead > 0 {
+            hand.ask_ahead_of_run(tail, &messages[..count as usize]);
+            // Meanwhile somebody may have claimed.
+            tail = next(hand);
+            count = fit(hand, tail);
+        }
         // What is not plain is left to who puts one at a time.
         if count < 2 || self.attention().has(Attention::SKIPS | Attention::SHUT) {
             let Some(message) = messages.first() else {
@@ -64,9 +73,6 @@ impl Ring<'_> {
             return Ok((usize::from(done), pushed));
         }
         let messages = &messages[..count as usize];
-        if hand.ahead > 0 {
-            hand.reach.prefetch_run(tail, hand.ahead, count, messages[0].as_ref().len());
-        }
         if self.shape.producers == Role::One {
             return Ok(self.publish_run_alone(hand, tail, messages));
         }

@@ -194,11 +194,15 @@ impl<'m> Ring<'m> {
         reach.slot(ticket).is_published(ticket)
     }
 
-    /// Asks for the lines of messages that have been published and will be taken soon. That makes the consumer
-    /// their only owner, so that a producer need not have a copy thrown away before it writes them again.
+    /// Asks for the lines of messages that have been published and will be taken soon. By stores, that makes the
+    /// consumer their only owner, so that a producer need not have a copy thrown away before it writes them again.
     pub fn ask(&self, grip: &Grip<'_>, tickets: Range<u64>, asking: Asking) {
-        let count = tickets.end.saturating_sub(tickets.start);
-        grip.reach().ask(tickets.start, count, asking);
+        let (reach, count) = (grip.reach(), tickets.end.saturating_sub(tickets.start));
+        let asked = reach.ask(tickets.start, count, asking);
+        // What comes behind the last slot lies in the first.
+        if asked < count {
+            reach.ask(tickets.start + asked, count - asked, asking);
+        }
     }
 
     /// The same of the message that is waited for, before it is: its producer gets the line sooner so.

@@ -88,15 +88,16 @@ impl Distance {
         let is_worth_it = capacity >= PLACES_MIN && far >= FIRST;
         let far = if is_worth_it { 1 << far.ilog2() } else { 0 };
         let of_lines = |lines: u64| (lines * LINE as u64 / stride as u64).max(1);
-        let asked_lines = match asking {
-            Asking::Stores => ASKED_LINES,
-            Asking::Prefetches => PREFETCHED_LINES,
+        // Of what is prefetched, two blocks at first.
+        let (asked_lines, lines_max) = match asking {
+            Asking::Stores => (ASKED_LINES, ASKED_LINES_MAX),
+            Asking::Prefetches => (PREFETCHED_LINES, ASKED_LINES_MAX / 2),
         };
         let asked = if stride < LINE { 2 * ASKED } else { ASKED };
         Self {
             far,
             block: if has_spare(stride) { asked.min(of_lines(asked_lines)) } else { far },
-            block_max: of_lines(ASKED_LINES_MAX),
+            block_max: of_lines(lines_max),
             pace: PACE + PACE_OF_LINE * lines.min(PACE_LINES_MAX),
             longest: (far * stride as u64 / LINE as u64 * PACE_OF_LINE).min(LONGEST_MAX),
             known: 0,

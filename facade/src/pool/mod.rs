@@ -201,7 +201,8 @@ impl Pool {
     }
 
     /// Calls `task` with each of `items`, and gives the answers one by one, in the order of the items, as
-    /// soon as they arrive. By default, items travel alone.
+    /// soon as they arrive. By default, items travel alone. All of them are encoded before this returns, so they
+    /// must have an end.
     ///
     /// # Errors
     /// As for [`Pool::map_async`].

@@ -257,7 +257,7 @@ impl Process {
     /// Waits until it has ended.
     ///
     /// # Errors
-    /// [`ProcessError::NotStarted`], [`ProcessError::Closed`].
+    /// [`ProcessError::NotStarted`], [`ProcessError::Closed`]; [`ProcessError::Os`] if a system call fails.
     pub fn join(&self) -> Result<(), ProcessError> {
         self.started("join")?.wait(None).map(drop)
     }

@@ -24,8 +24,6 @@ const BLOCK: usize = 32;
 const BLOCKS: usize = 32;
 /// Lines that are asked for together.
 const ASKED: usize = 16;
-/// So many lines ahead they are prefetched that will be written.
-const AHEAD: usize = 32;
 const LINE_BYTES: usize = 64;
 /// Of each line, all but the word that the reader asks by.
 const PAYLOAD: usize = LINE_BYTES - WORD_BYTES;
@@ -135,34 +133,38 @@ impl<const N: usize> LinesEnd<N> {
         unsafe { &(*self.memory.as_ptr()).read.0 }
     }
 
+    /// The lines of a block.
+    #[inline]
+    fn lines(&self, block: u64) -> (*mut Line, usize) {
+        let count = lines_of(BLOCK * self.size());
+        // SAFETY: mapped until drop
+        let all = unsafe { &raw mut (*self.memory.as_ptr()).lines };
+        (all.cast::<Line>().wrapping_add(block as usize % BLOCKS * count), count)
+    }
+
     /// The lines of the next block, and its messages here, a line's at a time.
     ///
     /// # Safety
     /// It is our turn with those lines, while they are used.
     #[inline]
     unsafe fn block(&mut self) -> (&mut [Line], slice::ChunksMut<'_, u8>) {
-        let count = lines_of(BLOCK * self.size());
-        let at = self.blocks as usize % BLOCKS * count;
-        // SAFETY: mapped until drop
-        let all = unsafe { &raw mut (*self.memory.as_ptr()).lines };
-        // SAFETY: there are lines for so many blocks (`unavailable`)
-        let first = unsafe { all.cast::<Line>().add(at) };
-        // SAFETY: as above; any bytes are valid; nobody else uses these lines (contract)
+        let (first, count) = self.lines(self.blocks);
+        // SAFETY: there are lines for so many blocks (`unavailable`); any bytes are valid; nobody else uses these lines (contract)
         let lines = unsafe { slice::from_raw_parts_mut(first, count) };
         (lines, self.bytes.chunks_mut(PAYLOAD))
     }
 
     fn write_block(&mut self) {
-        let asking = self.asking;
         // ordering: Acquire, pairs with Release in `read_block`
         while self.blocks - self.read().load(Ordering::Acquire) == BLOCKS as u64 {
             spin_loop();
         }
+        let (asking, (next, _)) = (self.asking, self.lines(self.blocks + 1));
         // SAFETY: what was there has been read, and nobody has been told of this block
         let (lines, messages) = unsafe { self.block() };
-        for (Line(_, to), from) in lines.iter_mut().zip(messages) {
+        for (at, (Line(_, to), from)) in lines.iter_mut().zip(messages).enumerate() {
             if asking == Asking::Prefetches {
-                prefetch_to_write(to.as_ptr().wrapping_add(AHEAD * LINE_BYTES));
+                prefetch_to_write(next.wrapping_add(at));
             }
             to[..from.len()].copy_from_slice(from);
         }
@@ -179,18 +181,17 @@ impl<const N: usize> LinesEnd<N> {
         }
         // SAFETY: it has been written, and we have not said that it was read
         let (lines, mut messages) = unsafe { self.block() };
-        if asking == Asking::Prefetches {
-            lines.iter().take(ASKED).for_each(|line| prefetch_to_read(line));
-        }
         for lines in lines.chunks_mut(ASKED) {
-            if asking == Asking::Stores {
-                // SAFETY: it is a word like any other; volatile, for nobody reads it
-                lines.iter_mut().for_each(|Line(word, _)| unsafe { ptr::write_volatile(word, 0) });
+            match asking {
+                Asking::Prefetches => lines.iter().map(ptr::from_ref).for_each(prefetch_to_read),
+                Asking::Stores => {
+                    for Line(word, _) in lines.iter_mut() {
+                        // SAFETY: it is a word like any other; volatile, for nobody reads it
+                        unsafe { ptr::write_volatile(word, 0) };
+                    }
+                }
             }
             for (Line(_, from), to) in lines.iter().zip(&mut messages) {
-                if asking == Asking::Prefetches {
-                    prefetch_to_read(from.as_ptr().wrapping_add(ASKED * LINE_BYTES));
-                }
                 to.copy_from_slice(&from[..to.len()]);
             }
         }

@@ -12,7 +12,8 @@ type Got = (usize, bool);
 impl Consumer {
     /// Gets what messages there are now, at most `most`, and gives each to `each`, in order. Says how
     /// many: if fewer, there was no other at some moment of the call. Those in slots are taken several at
-    /// once, which costs less than one by one.
+    /// once, which costs less than one by one; if `each` panics, so are those lost that were taken together, 64 at
+    /// most.
     ///
     /// # Errors
     /// As for [`Consumer::try_pop_ref`], if there was none before.
@@ -28,7 +29,8 @@ impl Consumer {
     }
 
     /// Gets messages, at most `most`, waiting for the first as long as it takes, and gives each to `each`, in
-    /// order. Says how many: if fewer, there may be more, behind one that is just being put.
+    /// order. Says how many: if fewer, there may be more, behind one that is just being put. If `each` panics, the same
+    /// holds as for [`Consumer::try_pop_many`].
     ///
     /// # Errors
     /// [`PopError`], but not [`PopError::Empty`] or [`PopError::TooSmall`].
