@@ -118,6 +118,7 @@ pub(crate) fn answer(
     let answer = victim.leave()?;
     lab.keep(who, victim);
     peer.story.add(op, MESSAGES[who], fate(answer));
+    peer.story.was_shut |= lab.queue.is_shut_down();
     Ok(())
 }
 

@@ -220,8 +220,9 @@ impl<'m> Ring<'m> {
         let head = self.control.head.load(HEAD);
         let tail = self.control.tail.load(TAIL).min(self.last());
         if tail <= head {
-            // A lone producer publishes before it moves `tail`.
-            return self.shape.producers == Role::Many || !self.is_published(head);
+            // A lone producer publishes before it moves `tail`; and also behind the end, where it does not count.
+            let trails = self.shape.producers == Role::One && !self.is_beyond(head);
+            return !(trails && self.is_published(head));
         }
         let is_exact = self.shape.growing || self.is_quiet();
         !is_exact
