@@ -109,7 +109,7 @@ impl Story {
         self.actors.iter().try_for_each(|actor| self.judge_place(actor))
     }
 
-    /// Were all answers so far true? What happens later would excuse some that were not.
+    /// Are all answers true?
     pub fn judge_answers(&self) -> Result<()> {
         for Actor { op, fate, .. } in &self.actors {
             let (Fate::Ended(answer) | Fate::Resumed(answer)) = *fate else { continue };

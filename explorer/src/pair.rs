@@ -55,7 +55,7 @@ pub fn freeze(lab: &Lab, image: &Image, ops: [Op; 2], goals: [Goal; 2]) -> Resul
     for who in [A, B].into_iter().filter(|&who| reached[who] == Reached::End) {
         answer(lab, &mut peer, (who, ops[who]), stopped[who].take(), Fate::Ended)?;
     }
-    peer.story.judge_answers()?;
+    peer.judge_answers()?;
     peer.survive(access).context("beside the stopped")?;
     peer.leave_some(access)?;
     peer.story.resume();
@@ -65,7 +65,7 @@ pub fn freeze(lab: &Lab, image: &Image, ops: [Op; 2], goals: [Goal; 2]) -> Resul
         }
         answer(lab, &mut peer, (who, ops[who]), victim, Fate::Resumed)?;
     }
-    peer.story.judge_answers()?;
+    peer.judge_answers()?;
     peer.survive(Access::ALL).context("after the resumed")?;
     peer.find_whole().context("after the resumed")?;
     peer.story.judge()?;

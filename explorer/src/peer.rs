@@ -69,6 +69,12 @@ impl<'a> Peer<'a> {
         Self { lab, image, was_told: false, story: Story::new(&image.messages) }
     }
 
+    /// Were all answers so far true? What comes later would excuse some that were not.
+    pub fn judge_answers(&mut self) -> Result<()> {
+        self.story.was_shut |= self.is_shut();
+        self.story.judge_answers()
+    }
+
     /// Does so, beside dead or stopped victims.
     pub fn act(&mut self, others: Others, access: Access) -> Result<()> {
         match others {

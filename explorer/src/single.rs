@@ -91,7 +91,7 @@ fn stop(
     if reached == Reached::End {
         answer(lab, &mut peer, (A, op), stopped.take(), Fate::Ended)?;
     }
-    peer.story.judge_answers()?;
+    peer.judge_answers()?;
     peer.act(others, access).context("beside the stopped")?;
     peer.leave_some(access)?;
     peer.story.resume();
@@ -99,7 +99,7 @@ fn stop(
         victim.finish(op, || peer.wake(op)).context("resumed")?;
     }
     answer(lab, &mut peer, (A, op), stopped, Fate::Resumed)?;
-    peer.story.judge_answers()?;
+    peer.judge_answers()?;
     peer.survive(Access::ALL).context("after the resumed")?;
     peer.find_whole().context("after the resumed")?;
     peer.story.judge()?;
@@ -118,7 +118,6 @@ pub(crate) fn answer(
     let answer = victim.leave()?;
     lab.keep(who, victim);
     peer.story.add(op, MESSAGES[who], fate(answer));
-    peer.story.was_shut |= lab.queue.is_shut_down();
     Ok(())
 }
 
@@ -129,7 +128,7 @@ pub fn alone(lab: &Lab, image: &Image, longest: &Longest) -> Result<()> {
     peer.story.was_full = image.is_full(lab, 0);
     peer.story.was_empty = image.messages.is_empty();
     measure(lab, &mut peer, Access::ALL, longest)?;
-    peer.story.judge_answers()?;
+    peer.judge_answers()?;
     peer.survive(Access::ALL)?;
     peer.find_whole()?;
     peer.story.judge()

@@ -57,7 +57,7 @@ pub fn kill(lab: &Lab, image: &Image, op: Op, goal: Goal) -> Result<Reached> {
     }
     peer.story.add(op, MESSAGES[A], Fate::Killed);
     peer.story.add(other, MESSAGES[B], Fate::Ended(answer));
-    peer.story.judge_answers()?;
+    peer.judge_answers()?;
     peer.survive(Access::ALL).context("beside the dead")?;
     peer.find_whole().context("after the dead")?;
     peer.story.judge()?;

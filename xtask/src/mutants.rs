@@ -57,7 +57,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
     /// How long one model may take, besides five times what it takes without a mutant
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
     /// Leave out models whose name contains this; may be given several times
     #[arg(long, value_name = "MODEL")]
@@ -126,13 +126,14 @@ fn all(workspace: &Workspace) -> Result<Vec<Mutant>> {
             modelled += &fs::read_to_string(entry?.path())?;
         }
     }
+    modelled += &fs::read_to_string(workspace.root.join("engine/src/layout/cells.rs"))?;
     let word = |c: char| c.is_alphanumeric() || c == '_';
     let is_modelled = |row: &str| modelled.split(|c| !word(c)).any(|found| found == row);
     let rows = ROWS.iter().map(|&(name, ordering)| {
         let moot = if ordering == Ordering::Relaxed {
             Some("relaxed already")
         } else if !is_modelled(name) {
-            Some("outside the models: neither ring, wait nor arena")
+            Some("outside the models: neither ring, wait, arena nor layout::cells")
         } else {
             None
         };
@@ -175,6 +176,10 @@ fn baseline<'s>(
         let takes = Duration::ZERO;
         models.extend(suite.tests(None)?.into_iter().map(|test| Model { suite, test, takes }));
     }
+    let names: Vec<_> = models.iter().map(Model::name).collect();
+    if let Some(part) = skip.iter().find(|part| !names.iter().any(|name| name.contains(*part))) {
+        bail!("--skip {part}: no model has that in its name, as {} has", names.join(", "));
+    }
     models.extract_if(.., |model| is_skipped(model)).for_each(|model| {
         println!("{} is left out", model.name());
     });
@@ -203,6 +208,9 @@ struct Verdict {
     takes: Duration,
 }
 
+/// As test programs end that have failed.
+const FAILED: i32 = 101;
+
 /// Shows the mutant to one model after another until one of them fails. A model that takes too
 /// long may have found an endless search or only a long one, so the others are asked, too.
 fn judge(mutant: &Mutant, models: &[Model<'_>], logs: &Path, timeout: Duration) -> Result<Verdict> {
@@ -217,12 +225,15 @@ fn judge(mutant: &Mutant, models: &[Model<'_>], logs: &Path, timeout: Duration) 
         let limit = timeout + 5 * model.takes;
         match explore(model, Some(mutant.name), &log, Some(limit))? {
             Some(status) if status.success() => fs::remove_file(&log)?,
-            Some(_) => return verdict(format!("killed by {}", model.name()), true),
+            Some(status) if status.code() == Some(FAILED) => {
+                return verdict(format!("killed by {}", model.name()), true);
+            }
+            Some(status) => bail!("{} ended with {status}; see {}", model.name(), log.display()),
             None => late = late.or(Some(model.name())),
         }
     }
     match late {
-        Some(name) => verdict(format!("killed by timeout in {name}"), true),
+        Some(name) => verdict(format!("UNDECIDED: {name} took too long"), false),
         None => verdict("SURVIVED".to_owned(), false),
     }
 }
