@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Parser, value_parser};
 
 use crate::setting::Memory;
@@ -64,6 +64,11 @@ pub(crate) struct Plan {
 impl Cli {
     pub(crate) fn plan(self) -> Result<Plan> {
         let (operations, kills) = if self.quick { (300_000, 40) } else { (100_000_000, 10_000) };
+        if (self.operations, self.kills) == (Some(0), Some(0)) {
+            bail!(
+                "--operations 0 --kills 0: nothing would be done; leave one of them out, or ask for more"
+            );
+        }
         let seed = match self.seed {
             Some(seed) => seed,
             None => SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),

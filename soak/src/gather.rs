@@ -62,6 +62,12 @@ pub(crate) fn history(gone: &[Gone], warp: Warp, counts: &mut Counts) -> Result<
 fn operation(gone: &Gone, entry: Entry) -> Result<Option<Operation>> {
     let Entry { call, inv, end } = entry;
     let (what, res) = match (call, end, gone.death) {
+        (_, Some((Return::Failed, _)), _) => {
+            bail!(
+                "worker {}: {call:?} ended in an error that it said, or was killed before",
+                gone.number
+            )
+        }
         (Call::Put(value), Some((Return::Unasked, res)), _) => (What::Untried(value), res),
         (Call::Get, Some((Return::Unasked, _)), _) => return Ok(None),
         (Call::Put(value), Some((Return::Done(None), res)), _) => (What::Put(value), res),

@@ -49,6 +49,9 @@ pub(crate) enum Return {
     Torn(Value),
     /// Never tried: the same call had been refused before.
     Unasked,
+    /// It ended in an error that no operation should: the run has found something, also if the worker is killed
+    /// before it can say so.
+    Failed,
 }
 
 /// A record as it was found.
@@ -130,6 +133,7 @@ impl Record {
             3 => Some(Return::Refused),
             4 => Some(Return::Torn(value(returned))),
             5 => Some(Return::Unasked),
+            6 => Some(Return::Failed),
             _ => return Err(wrong("result", returned)),
         };
         Ok(Entry { call, inv, end: end.map(|end| (end, res)) })
@@ -158,6 +162,7 @@ impl Record {
             Return::Refused => 3 << VALUE_BITS,
             Return::Torn(value) => 4 << VALUE_BITS | value.word() & ((1 << VALUE_BITS) - 1),
             Return::Unasked => 5 << VALUE_BITS,
+            Return::Failed => 6 << VALUE_BITS,
         };
         // ordering: Relaxed, `res` publishes it
         self.returned.store(word, Ordering::Relaxed);
@@ -192,9 +197,9 @@ impl Writer<'_> {
         record.begin(call, clock::before());
         let result = run();
         let res = clock::after();
-        let returned = judge(result)?;
-        record.end(returned, res);
-        Ok(returned)
+        let returned = judge(result);
+        record.end(*returned.as_ref().unwrap_or(&Return::Failed), res);
+        returned
     }
 
     /// The same for a call that is several operations, at most [`MANY_MAX`]: all have its interval.
@@ -210,7 +215,9 @@ impl Writer<'_> {
         records.iter().zip(calls).for_each(|(record, &call)| record.begin(call, inv));
         let result = run();
         let res = clock::after();
-        let returned = judge(result)?;
+        let returned = judge(result).inspect_err(|_| {
+            records.iter().for_each(|record| record.end(Return::Failed, res));
+        })?;
         records.iter().zip(&returned).for_each(|(record, &returned)| record.end(returned, res));
         Ok(returned[0])
     }
@@ -245,9 +252,14 @@ mod tests {
         let several: Vec<_> = other.entries().skip(4).map(Result::unwrap).collect();
         assert_eq!(several.iter().map(|entry| entry.end.unwrap().0).collect::<Vec<_>>(), ends);
         assert!(several.iter().all(|entry| entry.inv == several[0].inv));
+        let last_end = || other.entries().last().unwrap().unwrap().end.map(|(end, _)| end);
         assert_eq!(writer.log(Call::Put(value), || (), Err), Err(()));
-        assert_eq!(other.len(), 8);
-        assert!(other.entries().last().unwrap().unwrap().end.is_none());
+        assert_eq!((other.len(), last_end()), (8, Some(Return::Failed)), "whatever becomes of it");
+        let calls = [Call::Get; 2];
+        assert_eq!(writer.log_many(&calls, || (), |()| Err::<Vec<_>, _>(())), Err(()));
+        assert_eq!((other.len(), last_end()), (10, Some(Return::Failed)));
+        writer.left[0].begin(Call::Put(value), 1);
+        assert_eq!((other.len(), last_end()), (11, None));
         other.clear();
         assert_eq!(log.len(), 0);
     }

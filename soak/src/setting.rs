@@ -25,6 +25,8 @@ pub(crate) enum Memory {
 
 /// The most memory of a queue that has blocks: such as an unbounded one may reach now and then.
 const MAX_BYTES: usize = 64 << 20;
+/// A queue without a capacity must hold so many messages.
+pub(crate) const UNBOUNDED_PLACES: usize = 500;
 /// Some messages lie in slots all the same.
 const INLINE: usize = 32;
 
@@ -34,6 +36,8 @@ pub(crate) struct Setting {
     /// `None`: it has none.
     pub(crate) capacity: Option<usize>,
     pub(crate) message_max: usize,
+    /// Of a queue that has blocks.
+    max_bytes: usize,
     pub(crate) producers: Side,
     pub(crate) consumers: Side,
     pub(crate) participants: usize,
@@ -60,6 +64,11 @@ impl Setting {
             Memory::Slots => 4096,
             Memory::Blocks | Memory::Unbounded => message::LARGE,
         };
+        let message_max = plan.message_max.unwrap_or(message_max);
+        // What was asked for must fit. (What is drawn does, or is to find out what happens when it does not.)
+        let asked = plan.capacity.is_some() || plan.message_max.is_some();
+        let places = capacity.unwrap_or(UNBOUNDED_PLACES);
+        let max_bytes = if asked { MAX_BYTES.max(2 * places * message_max) } else { MAX_BYTES };
         let mut side = || if random.random_bool(0.2) { Side::One } else { Side::Many };
         let (producers, consumers) = (side(), side());
         // Two places for each worker and one for the drain are enough if those of the dead are found
@@ -70,7 +79,8 @@ impl Setting {
             capacity,
             producers,
             consumers,
-            message_max: plan.message_max.unwrap_or(message_max),
+            message_max,
+            max_bytes,
             participants: 2 * plan.processes + spare,
             fences: random.random_bool(0.25).then_some(Fences::Full),
             roles: roles(plan.processes, [producers, consumers], random),
@@ -83,7 +93,7 @@ impl Setting {
         let options = self.capacity.map_or_else(Options::unbounded, Options::new);
         let options = match self.memory {
             Memory::Slots => options.inline(self.message_max).message_max(self.message_max),
-            Memory::Blocks | Memory::Unbounded => options.inline(INLINE).max_bytes(MAX_BYTES),
+            Memory::Blocks | Memory::Unbounded => options.inline(INLINE).max_bytes(self.max_bytes),
         };
         let options = options
             .participants(self.participants)

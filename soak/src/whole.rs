@@ -6,7 +6,7 @@ use shmq_soak::history::Value;
 
 use crate::gather::SUPERVISOR;
 use crate::message;
-use crate::setting::Setting;
+use crate::setting::{Setting, UNBOUNDED_PLACES};
 
 /// The queue is empty, nobody is attached, and what the dead held was recovered.
 pub(crate) fn check(queue: &Queue, setting: &Setting) -> Result<(), String> {
@@ -34,7 +34,7 @@ fn memory(queue: &Queue) -> Result<(), String> {
 /// What an empty queue may keep, in bytes.
 const RESIDENT_MAX: u64 = 24 << 20;
 /// A queue without a capacity must hold so many messages.
-const MORE: usize = 500;
+const MORE: usize = UNBOUNDED_PLACES;
 
 /// Exactly so many messages fit, and come out in order; twice, so that the slots change.
 fn capacity(queue: &Queue, setting: &Setting) -> Result<(), String> {

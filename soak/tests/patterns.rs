@@ -344,4 +344,8 @@ fn a_killed_call_put_its_first_messages() {
     // Unless a killed get had it, in time.
     assert_eq!(found(&[killed_get(1, 5), by(2, 2, What::Got(b))]), []);
     assert_eq!(found(&[killed_get(40, 45), by(2, 2, What::Got(b))]), [Pattern::Lost]);
+    // Two of them need two killed gets.
+    let got = by(2, 2, What::Got(c));
+    assert_eq!(found(&[killed_get(1, 5), got]), [Pattern::Lost]);
+    assert_eq!(found(&[killed_get(1, 5), killed_get(1, 5), got]), []);
 }

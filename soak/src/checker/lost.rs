@@ -70,13 +70,13 @@ fn out_by<'h>(
     shown.min_by_key(|&(deadline, _)| deadline).unwrap_or((NEVER, vec![put]))
 }
 
-/// Finds a killed get for each message that must be out.
+/// Finds a killed get for each message that must be out: one is enough for one of them.
 pub(super) fn check(missing: &[Missing<'_>], takers: &[&Operation]) -> Vec<Violation> {
     let mut held_by: Vec<Option<usize>> = vec![None; takers.len()];
     let mut found = Vec::new();
     for (at, lost) in missing.iter().enumerate().filter(|(_, missing)| missing.must_be_out()) {
         let mut tried = vec![false; takers.len()];
-        if !give(at, missing, &mut held_by, &mut tried) {
+        if !give(at, &|at| &missing[at].suspects, &mut held_by, &mut tried) {
             let value = lost.item.value;
             let why = match lost.suspects.len() {
                 0 => format!("{value} was put, nobody got it, and no killed get can have it"),
@@ -94,19 +94,20 @@ pub(super) fn check(missing: &[Missing<'_>], takers: &[&Operation]) -> Vec<Viola
     found
 }
 
-/// An augmenting path: gives message `at` a get, moving others to other gets where that helps.
-fn give(
+/// An augmenting path: gives message `at` a get, of the `suspects` of each, moving others to other gets where that
+/// helps.
+pub(super) fn give<'m>(
     at: usize,
-    missing: &[Missing<'_>],
+    suspects: &impl Fn(usize) -> &'m [usize],
     held_by: &mut [Option<usize>],
     tried: &mut [bool],
 ) -> bool {
-    for &taker in &missing[at].suspects {
+    for &taker in suspects(at) {
         if tried[taker] {
             continue;
         }
         tried[taker] = true;
-        if held_by[taker].is_none_or(|other| give(other, missing, held_by, tried)) {
+        if held_by[taker].is_none_or(|other| give(other, suspects, held_by, tried)) {
             held_by[taker] = Some(at);
             return true;
         }

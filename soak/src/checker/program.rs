@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::lost::give;
 use super::violation::{Pattern, SHOWN_MAX, Violation};
 use crate::history::{Operation, Value, What};
 
@@ -17,7 +18,7 @@ pub fn check_programs(history: &[Operation]) -> Vec<Violation> {
     let of_puts = lives.chunk_by(|a, b| a.0.process() == b.0.process()).filter_map(puts_in_order);
     let mut found: Vec<_> = of_puts.take(SHOWN_MAX).collect();
     found.extend(gets_in_order(history, &lives).into_iter().take(SHOWN_MAX));
-    found.extend(gaps(history, &lives).take(SHOWN_MAX));
+    found.extend(gaps(history, &lives).into_iter().take(SHOWN_MAX));
     found
 }
 
@@ -91,12 +92,12 @@ fn disorder(first: Value, second: Value, operations: &[&Operation]) -> Violation
 }
 
 /// Of several messages whose put was killed, the first ones were put. One that nobody got, before one
-/// that was, went with a killed get.
-fn gaps<'h>(history: &'h [Operation], lives: &[Life<'h>]) -> impl Iterator<Item = Violation> {
+/// that was, went with a killed get, each with one of its own.
+fn gaps(history: &[Operation], lives: &[Life<'_>]) -> Vec<Violation> {
     let takers: Vec<_> =
         history.iter().filter(|operation| operation.what == What::GetKilled).collect();
     let mut later: Option<Life<'_>> = None;
-    let mut found = Vec::new();
+    let mut gaps = Vec::new();
     for &(value, put, get) in lives.iter().rev() {
         if get.is_some() {
             later = Some((value, put, get));
@@ -107,10 +108,18 @@ fn gaps<'h>(history: &'h [Operation], lives: &[Life<'h>]) -> impl Iterator<Item 
         if !is_killed || next.process() != value.process() {
             continue;
         }
-        if !takers.iter().any(|taker| taker.inv <= next_get.res && taker.res >= put.inv) {
+        let can_have = |at: &usize| takers[*at].inv <= next_get.res && takers[*at].res >= put.inv;
+        let suspects: Vec<_> = (0..takers.len()).filter(can_have).collect();
+        gaps.push((suspects, value, next, [put, next_put, next_get]));
+    }
+    let mut held_by = vec![None; takers.len()];
+    let mut found = Vec::new();
+    for (at, (_, value, next, operations)) in gaps.iter().enumerate() {
+        let mut tried = vec![false; takers.len()];
+        if !give(at, &|at| gaps[at].0.as_slice(), &mut held_by, &mut tried) {
             let why = format!("{next}, put after it, was got, and no killed get can have {value}");
-            found.push(Violation::new(Pattern::Lost, why, &[put, next_put, next_get]));
+            found.push(Violation::new(Pattern::Lost, why, operations));
         }
     }
-    found.into_iter()
+    found
 }
