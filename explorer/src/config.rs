@@ -47,8 +47,7 @@ pub const MAX_BYTES: usize = 1 << 22;
 
 /// One cache line a slot.
 const SHORT: usize = 48;
-/// Of several lines; in a block, beyond the 256 bytes from which the copy is a string instruction, each byte of
-/// which is a step.
+/// Of several lines; in a block, beyond the 256 bytes from which the copy is a string instruction, which is one step.
 const LONG: usize = 320;
 /// Beyond the 16 KiB from which a message has a block to itself.
 const HUGE: usize = 20_000;

@@ -3,8 +3,9 @@
 //! Stock loom 0.7.3 forgets a thread's load of an atomic as soon as another
 //! thread loads it too (loom issues #166 and #392). Programs that read before
 //! they write, such as every ring operation here, then go largely unexplored
-//! and broken protocols pass. These tests fail if the models are built against
-//! a loom without the fix in `loom-0.7.3.patch`.
+//! and broken protocols pass. And once a bound on preemptions is used up, it tries
+//! only one thread where another must go on anyway. These tests fail if the models
+//! are built against a loom without the fixes in `loom-0.7.3.patch`.
 
 use loom::cell::UnsafeCell;
 use loom::model::Builder;
@@ -174,4 +175,24 @@ fn ring_with_relaxed_publish_is_caught() {
     // Not just any failure, such as running out of branches.
     let message = panic.downcast_ref::<String>().expect("no panic message");
     assert!(message.contains("Causality violation"), "{message}");
+}
+
+#[test]
+fn switches_that_are_no_preemption_are_tried_within_any_bound() {
+    let outcomes = Arc::new(Mutex::new(BTreeSet::new()));
+    let seen = outcomes.clone();
+
+    let mut builder = Builder::new();
+    builder.preemption_bound = Some(0);
+    builder.check(move || {
+        let word = Arc::new(AtomicUsize::new(0));
+        let threads = [1, 2].map(|value| {
+            let word = word.clone();
+            thread::spawn(move || word.store(value, Relaxed))
+        });
+        threads.map(|thread| thread.join().unwrap());
+        seen.lock().unwrap().insert(word.load(Relaxed));
+    });
+
+    assert_eq!(*outcomes.lock().unwrap(), BTreeSet::from([1, 2]));
 }

@@ -133,21 +133,30 @@ fn punching_beside_who_looks() {
 /// again, in 2 blocks that keep their memory. At most 1 preemption.
 #[test]
 fn a_block_is_used_again_beside_who_looks() {
-    explore("grow: use again || look", Some(1), || {
+    explore("grow: use again || look", Some(2), || {
         let land = Arc::new(Land::growing(1, 2, 1, 3));
         let mut sent = put(&land, 0, 1);
         let other = {
             let land = Arc::clone(&land);
             thread::spawn(move || land.work(1, |worker| get(worker, 1)))
         };
-        let mut got = Vec::new();
-        for value in 1..3 {
-            got.extend(land.work(2, |worker| get(worker, 1)));
-            if land.work(0, |worker| worker.push(value)) {
-                sent.push(value);
-            }
-        }
-        got.extend(land.drain(2));
+        // Not this thread's own work: to stop another and go on here would be two preemptions.
+        let user = {
+            let land = Arc::clone(&land);
+            thread::spawn(move || {
+                let (mut sent, mut got) = (Vec::new(), Vec::new());
+                for value in 1..3 {
+                    got.extend(land.work(2, |worker| get(worker, 1)));
+                    if land.work(0, |worker| worker.push(value)) {
+                        sent.push(value);
+                    }
+                }
+                got.extend(land.drain(2));
+                (sent, got)
+            })
+        };
+        let (more, got) = user.join().unwrap();
+        sent.extend(more);
         assert_conserved(&sent, &[got, other.join().unwrap(), land.drain(2)]);
         land.assert_nothing_leaks();
     });

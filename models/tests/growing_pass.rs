@@ -170,7 +170,12 @@ fn quieting_races_a_new_pass() {
             let land = Arc::clone(&land);
             thread::spawn(move || come_back(&land, line, (0, ticket), value))
         });
-        let got = pop(&land, 3);
+        // Not this thread's own work: to stop another and go on here would be two preemptions.
+        let passer = {
+            let land = Arc::clone(&land);
+            thread::spawn(move || pop(&land, 3))
+        };
+        let got = passer.join().unwrap();
         late.into_iter().for_each(|late| late.join().unwrap());
         assert_conserved(&[16, 32], &[got, land.drain(3)]);
         land.assert_nothing_leaks();
@@ -192,15 +197,21 @@ fn a_writer_dies_published() {
             let land = Arc::clone(&land);
             thread::spawn(move || pop(&land, 2))
         };
-        land.work(1, |worker| {
-            worker.resume(0);
-            let claimed = Claimed::resumed(0);
-            worker.ring.fill(&worker.hand, &claimed, &16_u64.to_ne_bytes());
-            worker.ring.publish_only(&worker.hand, claimed);
-        });
-        land.recover(1, 0);
-        let put = land.work(0, |worker| worker.push(1));
-        assert!(put);
+        // As above.
+        let writer = {
+            let land = Arc::clone(&land);
+            thread::spawn(move || {
+                land.work(1, |worker| {
+                    worker.resume(0);
+                    let claimed = Claimed::resumed(0);
+                    worker.ring.fill(&worker.hand, &claimed, &16_u64.to_ne_bytes());
+                    worker.ring.publish_only(&worker.hand, claimed);
+                });
+                land.recover(1, 0);
+                land.work(0, |worker| worker.push(1))
+            })
+        };
+        assert!(writer.join().unwrap());
         let mut got = [passer, taker].map(|thread| thread.join().unwrap()).to_vec();
         got.push(land.drain(2));
         let kept = got.iter().flatten().any(|&value| value == 16);

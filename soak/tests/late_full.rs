@@ -33,7 +33,7 @@ fn child() {
 }
 
 /// A process in the middle of its only put, stopped there.
-fn stopped_producer(queue: &Queue) -> Child {
+fn stopped_producer(queue: &Queue) -> Stopped {
     let fd = queue.as_fd().unwrap().try_clone_to_owned().unwrap();
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", "child", "--ignored", "--nocapture"]);
@@ -41,15 +41,26 @@ fn stopped_producer(queue: &Queue) -> Child {
     let keep_open = move || Ok(fcntl_setfd(&fd, FdFlags::empty())?);
     // SAFETY: one system call, which is async-signal-safe.
     unsafe { command.pre_exec(keep_open) };
-    let mut child = command.spawn().unwrap();
+    let mut stopped = Stopped(command.spawn().unwrap());
+    let child = &mut stopped.0;
     child.stderr.as_mut().unwrap().read_exact(&mut [0]).unwrap();
     while queue.is_empty() {
         std::hint::spin_loop();
     }
-    kill_process(Pid::from_child(&child), Signal::STOP).unwrap();
+    kill_process(Pid::from_child(child), Signal::STOP).unwrap();
     // Until it stands still; its put takes longer than that.
     sleep(Duration::from_millis(2));
-    child
+    stopped
+}
+
+/// Gone with the test, however that ends.
+struct Stopped(Child);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
 }
 
 /// How many messages a queue holds that says Full, when nobody is in a put; `None` if the put was over
@@ -66,8 +77,8 @@ fn messages_when_full(offset: usize) -> Option<usize> {
         consumer.try_pop(&mut buffer).unwrap();
     }
     (0..2).for_each(|_| producer.try_push(b"inside").unwrap());
-    kill_process(Pid::from_child(&stopped), Signal::CONT).unwrap();
-    assert!(stopped.wait().unwrap().success());
+    kill_process(Pid::from_child(&stopped.0), Signal::CONT).unwrap();
+    assert!(stopped.0.wait().unwrap().success());
     while producer.try_push(b"more").is_ok() {}
     let inside = std::iter::from_fn(|| consumer.try_pop(&mut buffer).ok()).count();
     was_passed_over.then_some(inside)

@@ -64,7 +64,12 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         executions += found.iter().sum::<u64>();
     }
     if models == 0 && args.name.as_deref() != Some(CANARY) {
-        bail!("no model was explored");
+        let name = args.name.as_deref().unwrap_or("");
+        let files: Vec<_> = suites.iter().map(|suite| suite.name.as_str()).collect();
+        bail!(
+            "no model was explored: none is named {name:?}, nor is a file of {}",
+            files.join(", ")
+        );
     }
     let seconds = start.elapsed().as_secs_f64();
     println!("{models} models complete, {executions} executions, {seconds:.1} s");
