@@ -190,7 +190,7 @@ fn switches_that_are_no_preemption_are_tried_within_any_bound() {
             let word = word.clone();
             thread::spawn(move || word.store(value, Relaxed))
         });
-        threads.map(|thread| thread.join().unwrap());
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
         seen.lock().unwrap().insert(word.load(Relaxed));
     });
 
