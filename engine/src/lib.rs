@@ -2,9 +2,9 @@
 //!
 //! A message that was pushed is popped by exactly one consumer, whole, in the order of the pushes.
 //! No operation takes a lock: a participant that is stopped or killed at any instruction blocks
-//! nobody else. (Its put in progress is waited for for a bounded time, microseconds as a rule; a sleeper that it
-//! should have woken looks by itself after at most 100 ms.) Nothing is copied more than once in and once out, and no system call is made while
-//! nobody sleeps and memory is there.
+//! nobody else. (Its put in progress is waited for for a bounded time, microseconds as a rule; a sleeper
+//! that it should have woken looks by itself after at most 100 ms.) Nothing is copied more than once in and
+//! once out, and no system call is made while nobody sleeps and memory is there.
 //!
 //! ```
 //! use shmq_engine::Options;

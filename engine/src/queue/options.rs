@@ -76,10 +76,10 @@ impl Options {
         self
     }
 
-    /// The longest message that lies in its slot, in bytes; 48 by default, 16 MiB at most. A slot takes 16 bytes more, and up
-    /// to 2,232 bytes 8 more for each further cache line, in whole cache lines of 64; or 32, for messages of
-    /// at most 16 bytes if there are no longer ones. Longer messages lie in blocks of their own, and cost
-    /// some tens of nanoseconds more.
+    /// The longest message that lies in its slot, in bytes; 48 by default, 16 MiB at most. A slot takes 16 bytes
+    /// more, and up to 2,232 bytes 8 more for each further cache line, in whole cache lines of 64; or 32, for
+    /// messages of at most 16 bytes if there are no longer ones. Longer messages lie in blocks of their own, and
+    /// cost some tens of nanoseconds more.
     #[must_use]
     pub fn inline(mut self, bytes: usize) -> Self {
         self.inline_max = Some(bytes);
