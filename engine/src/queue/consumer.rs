@@ -282,9 +282,7 @@ impl Consumer {
         // At once first: what need not be waited for says nothing about waits.
         let found = ring.pop_ready(grip, buffer, longest);
         let found = found.or_else(|| {
-            if distance.asking() == Asking::Stores {
-                ring.ask_for_next(grip);
-            }
+            ring.ask_for_next(grip, distance.asking());
             spin.look(PAUSE, || ring.pop_ready(grip, buffer, longest))
         });
         match found {
@@ -339,9 +337,7 @@ impl Consumer {
         let Self { shared, grip, spin, distance, .. } = self;
         let ring = shared.ring();
         if !ring.is_ready(grip) {
-            if distance.asking() == Asking::Stores {
-                ring.ask_for_next(grip);
-            }
+            ring.ask_for_next(grip, distance.asking());
             spin.look(PAUSE, || ring.is_ready(grip).then_some(()));
         }
     }

@@ -5,7 +5,11 @@
 //! that is elsewhere is waited for alone. How to know them beforehand is not the same on all machines (docs/DESIGN.md,
 //! Asking for lines).
 
-use super::{Shape, payload};
+use core::ops::Range;
+
+use super::put::Hand;
+use super::reach::Grip;
+use super::{Ring, Shape, payload};
 
 /// Who asks for lines, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +45,55 @@ impl Asking {
         let free =
             if shape.growing { shape.slots } else { shape.slots.saturating_sub(shape.capacity) };
         far.min(free as usize) * shape.stride
+    }
+}
+
+impl Ring<'_> {
+    /// How `hand` asks for lines from now on.
+    pub fn ask_by(&self, hand: &mut Hand<'_>, asking: Asking) {
+        let Shape { slots, stride, growing, .. } = self.shape;
+        (hand.asking, hand.ahead) = (asking, asking.ahead(&self.shape));
+        hand.back = if growing { hand.ahead } else { slots as usize * stride };
+    }
+
+    /// Asks for the lines of messages that have been published and will be taken soon. By stores, that makes the
+    /// consumer their only owner, so that a producer need not have a copy thrown away before it writes them again.
+    pub fn ask(&self, grip: &Grip<'_>, tickets: Range<u64>, asking: Asking) {
+        let (reach, count) = (grip.reach(), tickets.end.saturating_sub(tickets.start));
+        let asked = reach.ask(tickets.start, count, asking);
+        // What comes behind the last slot lies in the first.
+        if asked < count {
+            reach.ask(tickets.start + asked, count - asked, asking);
+        }
+    }
+
+    /// The same of the message that is waited for, before it is: by stores, its producer gets the line sooner so.
+    pub fn ask_for_next(&self, grip: &Grip<'_>, asking: Asking) {
+        if asking == Asking::Stores {
+            grip.reach().ask(self.next(), 1, asking);
+        }
+    }
+}
+
+impl Hand<'_> {
+    /// Asks for the lines that will be written some tickets later, if that message is as long.
+    #[inline(always)]
+    pub(super) fn ask_ahead(&self, ticket: u64, bytes: usize) {
+        if self.ahead > 0 {
+            self.reach.prefetch(ticket, self.ahead, self.back, bytes);
+        }
+    }
+
+    /// The same for several tickets, of these messages. Not inlined: it would take registers from who calls it.
+    #[inline(never)]
+    pub(super) fn ask_ahead_of_run<M: AsRef<[u8]>>(&self, ticket: u64, messages: &[M]) {
+        let tickets = (ticket..).zip(messages).step_by(self.reach.slots_of_line());
+        tickets.for_each(|(ticket, message)| self.ask_ahead(ticket, message.as_ref().len()));
+    }
+
+    /// How it asks for lines.
+    pub fn asking(&self) -> Asking {
+        self.asking
     }
 }
 

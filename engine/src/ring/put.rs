@@ -7,7 +7,7 @@ use super::reach::Reach;
 use super::run::RUN_MAX;
 use super::slot::Slot;
 use super::take::Reference;
-use super::{Corrupt, RESTARTS_MAX, Ring, Role, Shape, TICKET_MAX};
+use super::{Corrupt, RESTARTS_MAX, Ring, Role, TICKET_MAX};
 use crate::layout::cells::Line;
 use crate::order::{ADVANCE, ANNOUNCE, BASE, CLAIM, HEAD, LOST, MARK, REMARK, TAIL, TAIL_GUESS};
 use crate::sync::{fence, step};
@@ -25,12 +25,12 @@ pub struct Hand<'m> {
     pub(super) tail_own: u64,
     /// The ticket of a plain put that stopped.
     pub(super) stopped_at: u64,
-    asking: Asking,
+    pub(super) asking: Asking,
     /// So many words ahead it prefetches; 0 if it does not.
     pub(super) ahead: usize,
     /// Where that is behind the last word, so many words before it: the beginning of a bounded ring; of a growing one,
     /// its own slot, for the segment is not written again.
-    back: usize,
+    pub(super) back: usize,
     /// Withdrawals under attention until the next sweep.
     sweep_in: u64,
 }
@@ -129,13 +129,6 @@ impl<'m> Ring<'m> {
             hand.tail_own = self.repaired_tail(&self.whole);
         }
         hand
-    }
-
-    /// How `hand` asks for lines from now on.
-    pub fn ask_by(&self, hand: &mut Hand<'_>, asking: Asking) {
-        let Shape { slots, stride, growing, .. } = self.shape;
-        (hand.asking, hand.ahead) = (asking, asking.ahead(&self.shape));
-        hand.back = if growing { hand.ahead } else { slots as usize * stride };
     }
 
     /// The segment that a lone producer of a growing ring begins in.
@@ -535,28 +528,6 @@ impl<'m> Ring<'m> {
 }
 
 impl<'m> Hand<'m> {
-    /// Asks for the lines that will be written some tickets later, if that message is as long.
-    #[inline(always)]
-    pub(super) fn ask_ahead(&self, ticket: u64, bytes: usize) {
-        if self.ahead > 0 {
-            self.reach.prefetch(ticket, self.ahead, self.back, bytes);
-        }
-    }
-
-    /// The same for several tickets, of these messages. Not inlined: it would take registers from who calls it.
-    #[inline(never)]
-    pub(super) fn ask_ahead_of_run<M: AsRef<[u8]>>(&self, ticket: u64, messages: &[M]) {
-        if self.ahead > 0 {
-            let tickets = (ticket..).zip(messages).step_by(self.reach.slots_of_line());
-            tickets.for_each(|(ticket, message)| self.ask_ahead(ticket, message.as_ref().len()));
-        }
-    }
-
-    /// How it asks for lines.
-    pub fn asking(&self) -> Asking {
-        self.asking
-    }
-
     /// From now on it sees these slots.
     pub fn move_to(&mut self, reach: Reach<'m>) {
         self.reach = reach;

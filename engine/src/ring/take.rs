@@ -1,8 +1,5 @@
 //! Take: copy first, then claim the copy.
 
-use core::ops::Range;
-
-use super::asking::Asking;
 use super::mark::{Attention, Marked, State};
 use super::pass::Stalled;
 use super::reach::Grip;
@@ -192,22 +189,6 @@ impl<'m> Ring<'m> {
         let Some(last) = reach.end().checked_sub(1) else { return true };
         let ticket = ticket.min(last);
         reach.slot(ticket).is_published(ticket)
-    }
-
-    /// Asks for the lines of messages that have been published and will be taken soon. By stores, that makes the
-    /// consumer their only owner, so that a producer need not have a copy thrown away before it writes them again.
-    pub fn ask(&self, grip: &Grip<'_>, tickets: Range<u64>, asking: Asking) {
-        let (reach, count) = (grip.reach(), tickets.end.saturating_sub(tickets.start));
-        let asked = reach.ask(tickets.start, count, asking);
-        // What comes behind the last slot lies in the first.
-        if asked < count {
-            reach.ask(tickets.start + asked, count - asked, asking);
-        }
-    }
-
-    /// The same of the message that is waited for, before it is: its producer gets the line sooner so.
-    pub fn ask_for_next(&self, grip: &Grip<'_>) {
-        grip.reach().ask(self.next(), 1, Asking::Stores);
     }
 
     /// Is there nothing in the segment of `head`, which no grip can reach, for nobody has claimed a
