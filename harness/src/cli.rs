@@ -68,6 +68,12 @@ pub(crate) struct Run {
     #[arg(long, value_name = "MODE,..", value_delimiter = ',')]
     pub(crate) mode: Vec<Mode>,
 
+    /// How many messages each queue has places for, where that can be chosen (not of pipes and sockets)
+    /// [default: 1024, fewer from 2 KiB on]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(value_parser = |text: &str| whole(text, 1_usize, 1 << 20))]
+    pub(crate) capacity: Option<usize>,
+
     /// How often every cell is measured [default: 5, quick: 3]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[arg(value_parser = |text: &str| whole(text, 1_u32, 1000))]
@@ -149,6 +155,7 @@ impl Run {
             topologies: self.topology.clone(),
             sizes: self.size.clone(),
             modes: self.mode.clone(),
+            capacity: self.capacity,
         }
     }
 

@@ -7,11 +7,13 @@ use clap::ValueEnum;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::message::WORD_BYTES;
-use crate::transport::Transport;
+use crate::transport::{Transport, capacity};
 
 pub(crate) const SIZES: [usize; 4] = [8, 64, 1024, 16384];
 pub(crate) const TOPOLOGIES: [&str; 5] = ["1p1c", "1p2c", "2p1c", "2p2c", "4p4c"];
 const SIZE_MAX: usize = 64 << 20;
+/// Payload that a channel may have places for.
+const CHANNEL_MAX: usize = 1 << 30;
 const SIDE_MAX: u16 = 32;
 const RTT_SIZE: usize = 64;
 const RTT_TOPOLOGY: Topology = Topology { producers: 1, consumers: 1 };
@@ -23,11 +25,14 @@ pub(crate) struct Cell {
     pub(crate) topology: Topology,
     pub(crate) size: usize,
     pub(crate) mode: Mode,
+    /// What a transport makes of it is in the report.
+    #[serde(skip)]
+    pub(crate) capacity: usize,
 }
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Cell { transport, topology, size, mode } = self;
+        let Cell { transport, topology, size, mode, .. } = self;
         write!(f, "{} {} {topology} {size} B", mode.name(), transport.name)
     }
 }
@@ -41,18 +46,21 @@ pub struct Row {
     pub topology: Topology,
     /// Of each message, in bytes.
     pub size: usize,
+    /// So many messages a queue has places for, if that is ours to choose.
+    pub capacity: usize,
 }
 
 impl Row {
     pub(crate) fn cell(self, transport: &'static Transport) -> Cell {
-        let Row { mode, topology, size } = self;
-        Cell { transport, topology, size, mode }
+        let Row { mode, topology, size, capacity } = self;
+        Cell { transport, topology, size, mode, capacity }
     }
 }
 
 impl Cell {
     pub(crate) fn row(&self) -> Row {
-        Row { mode: self.mode, topology: self.topology, size: self.size }
+        let Cell { mode, topology, size, capacity, .. } = *self;
+        Row { mode, topology, size, capacity }
     }
 
     /// A round trip has a process on either side, as 1p1c has.
@@ -172,6 +180,7 @@ pub(crate) struct Selection {
     pub(crate) topologies: Vec<Topology>,
     pub(crate) sizes: Vec<usize>,
     pub(crate) modes: Vec<Mode>,
+    pub(crate) capacity: Option<usize>,
 }
 
 impl Plan {
@@ -189,7 +198,7 @@ impl Plan {
                     continue;
                 }
                 let cell = row.cell(transport);
-                match (transport.unavailable)(&row) {
+                match too_large(&row, transport).or_else(|| (transport.unavailable)(&row)) {
                     None => plan.cells.push(cell),
                     Some(why) => plan.unavailable.push(Unavailable { cell, why }),
                 }
@@ -197,6 +206,15 @@ impl Plan {
         }
         plan
     }
+}
+
+/// Places that nobody asked for are never so many.
+fn too_large(row: &Row, transport: &Transport) -> Option<String> {
+    let places = (transport.capacity)(row)?;
+    (places.saturating_mul(row.size) > CHANNEL_MAX).then(|| {
+        let mebibytes = CHANNEL_MAX >> 20;
+        format!("{places} places for {} bytes each are more than {mebibytes} MiB", row.size)
+    })
 }
 
 /// Round trips: with one process on either side, at 64 B or whatever sizes were asked for.
@@ -212,7 +230,12 @@ fn rows(selection: &Selection) -> Vec<Row> {
                 Mode::Rtt if topology == RTT_TOPOLOGY => &rtt_sizes,
                 Mode::Rtt => &[],
             };
-            rows.extend(sizes.iter().map(|&size| Row { mode, topology, size }));
+            rows.extend(sizes.iter().map(|&size| Row {
+                mode,
+                topology,
+                size,
+                capacity: selection.capacity.unwrap_or_else(|| capacity(size)),
+            }));
         }
     }
     rows
@@ -289,11 +312,32 @@ mod tests {
             transports: names(&["tcp", "pipe", "tcp"]),
             topologies: vec!["1p1c".parse().unwrap()],
             sizes: vec![1024, 1024],
-            modes: vec![],
+            ..Selection::default()
         };
         let cells: Vec<String> = plan(&selection).cells.iter().map(Cell::to_string).collect();
         let expected = ["stream pipe 1p1c 1024 B", "stream tcp 1p1c 1024 B"];
         assert_eq!(cells[..2], expected);
         assert_eq!(cells[2..], ["rtt pipe 1p1c 1024 B", "rtt tcp 1p1c 1024 B"]);
+    }
+
+    #[test]
+    fn a_chosen_capacity_is_that_of_all_who_have_one_unless_it_takes_too_much_memory() {
+        let selection = Selection {
+            transports: names(&["shmq", "pipe"]),
+            topologies: vec![RTT_TOPOLOGY],
+            sizes: vec![8, SIZE_MAX],
+            modes: vec![Mode::Stream],
+            capacity: Some(17),
+        };
+        let plan = plan(&selection);
+        let capacity = |cell: &Cell| (cell.transport.capacity)(&cell.row());
+        let measured: Vec<_> = plan
+            .cells
+            .iter()
+            .map(|cell| (cell.transport.name, cell.size, capacity(cell)))
+            .collect();
+        assert_eq!(measured, [("shmq", 8, Some(17)), ("pipe", 8, None), ("pipe", SIZE_MAX, None)]);
+        let [refused] = &plan.unavailable[..] else { panic!("{:?}", plan.unavailable) };
+        assert!(refused.why.contains("17 places for 67108864 bytes"), "{}", refused.why);
     }
 }

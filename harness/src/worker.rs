@@ -476,7 +476,8 @@ mod tests {
 
     /// A trial without a runner: it starts at once, and sends as little as it may.
     fn work<const FAULT: u8>(mode: Mode, producers: u16, consumers: u16) -> Done {
-        let row = Row { mode, topology: Topology { producers, consumers }, size: 64 };
+        let topology = Topology { producers, consumers };
+        let row = Row { mode, topology, size: 64, capacity: 16 };
         let barrier = Barrier::new().unwrap();
         barrier.go();
         barrier.stop();

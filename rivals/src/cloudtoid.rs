@@ -4,14 +4,14 @@
 use std::io;
 
 use cloudtoid_interprocess::{Error, Options, Publisher, Subscriber};
-use shmq_harness::{End, Group, Link, Receiver, Row, Sender, Transport, capacity, run_process};
+use shmq_harness::{End, Group, Link, Receiver, Row, Sender, Transport, run_process};
 
 use crate::scratch::{Scratch, folder_and_name};
 use crate::waiting::until;
 
 pub(crate) const TRANSPORT: Transport = Transport {
     group: Group::Rival,
-    capacity: |size| Some(capacity(size)),
+    capacity: |row| Some(row.capacity),
     ..Transport::new(
         "cloudtoid",
         "cloudtoid-interprocess; looks, then yields",
@@ -33,7 +33,7 @@ struct Getter(Subscriber);
 /// A file beside nothing else, a semaphore with the folder's name in its own.
 fn options(end: End, row: &Row) -> io::Result<Options> {
     let (folder, name) = folder_and_name(end.name()?);
-    let bytes = capacity(row.size) * (row.size + HEADER_BYTES);
+    let bytes = row.capacity * (row.size + HEADER_BYTES);
     Ok(Options::new(name, bytes).with_path(folder))
 }
 

@@ -4,14 +4,14 @@ use std::io;
 use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
-use shmq_harness::{Group, Local, Receiver, Row, Sender, Transport, capacity, run_threads};
+use shmq_harness::{Group, Local, Receiver, Row, Sender, Transport, run_threads};
 
 use crate::fixed::{by_size, unavailable, value};
 use crate::waiting::until;
 
 pub(crate) const TRANSPORT: Transport = Transport {
     group: Group::Rival,
-    capacity: |size| Some(capacity(size)),
+    capacity: |row| Some(row.capacity),
     unavailable,
     ..Transport::in_one_process(
         "crossbeam-threads",
@@ -31,7 +31,7 @@ impl<const N: usize> Local for Crossbeam<N> {
     type Receiver = End<N>;
 
     fn open(row: &Row) -> (Vec<End<N>>, Vec<End<N>>) {
-        let queue = Arc::new(ArrayQueue::new(capacity(N)));
+        let queue = Arc::new(ArrayQueue::new(row.capacity));
         let ends = |count| (0..count).map(|_| End(Arc::clone(&queue))).collect();
         (ends(row.topology.producers), ends(row.topology.consumers))
     }

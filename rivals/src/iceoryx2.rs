@@ -18,16 +18,14 @@ use iceoryx2::prelude::{
 };
 use iceoryx2::sample::Sample;
 use iceoryx2::service::port_factory::publish_subscribe::PortFactory;
-use shmq_harness::{
-    End, Group, Link, Receiver, Row, Sender, Transport, capacity, is_end, run_process,
-};
+use shmq_harness::{End, Group, Link, Receiver, Row, Sender, Transport, is_end, run_process};
 
 use crate::scratch::{Scratch, folder_and_name};
 use crate::waiting::{patiently, until};
 
 pub(crate) const TRANSPORT: Transport = Transport {
     group: Group::Rival,
-    capacity: |size| Some(capacity(size)),
+    capacity: |row| Some(row.capacity),
     unavailable,
     ..Transport::new(
         "iceoryx2",
@@ -83,7 +81,7 @@ fn open(end: End, row: &Row) -> io::Result<(Node<Service>, Topic)> {
         .publish_subscribe::<[u8]>()
         .enable_safe_overflow(false)
         .history_size(0)
-        .subscriber_max_buffer_size(capacity(row.size))
+        .subscriber_max_buffer_size(row.capacity)
         .max_publishers(row.topology.producers.into())
         .max_subscribers(row.topology.consumers.into())
         .max_nodes(workers)

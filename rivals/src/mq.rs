@@ -11,12 +11,12 @@ use nix::mqueue::{
 };
 use nix::sys::stat::Mode;
 use shmq_harness::{
-    Channel, During, End, Link, Receiver, Result, Row, Sender, Transport, capacity, run_process,
+    Channel, During, End, Link, Receiver, Result, Row, Sender, Transport, run_process,
 };
 
 pub(crate) const TRANSPORT: Transport = Transport {
     unavailable,
-    capacity: |size| Some(places(size)),
+    capacity: |row| Some(places(row)),
     ..Transport::new(
         "posix-mq",
         "a POSIX message queue, of as many messages as anybody may have (10, by default); sleeps",
@@ -34,8 +34,8 @@ fn unavailable(row: &Row) -> Option<String> {
 }
 
 /// Who is privileged may have more; most are not.
-fn places(size: usize) -> usize {
-    limit("msg_max").map_or(1, |most| most.min(capacity(size)))
+fn places(row: &Row) -> usize {
+    limit("msg_max").map_or(1, |most| most.min(row.capacity))
 }
 
 fn limit(name: &str) -> Option<usize> {
@@ -46,7 +46,7 @@ fn limit(name: &str) -> Option<usize> {
 fn open(row: &Row) -> Result<Channel> {
     let name = format!("/shmq.rivals.{}", process::id());
     let number = |number| mq_attr_member_t::try_from(number).map_err(io::Error::other);
-    let (places, size) = (number(places(row.size)), number(row.size));
+    let (places, size) = (number(places(row)), number(row.size));
     let attributes = MqAttr::new(0, places.during("mq_open")?, size.during("mq_open")?, 0);
     let flags = MQ_OFlag::O_CREAT | MQ_OFlag::O_EXCL | MQ_OFlag::O_RDWR | MQ_OFlag::O_CLOEXEC;
     let mode = Mode::S_IRUSR | Mode::S_IWUSR;

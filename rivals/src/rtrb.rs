@@ -3,14 +3,14 @@
 use std::io;
 
 use rtrb::{Consumer, Producer, RingBuffer};
-use shmq_harness::{Group, Local, Receiver, Row, Sender, Transport, capacity, run_threads};
+use shmq_harness::{Group, Local, Receiver, Row, Sender, Transport, run_threads};
 
 use crate::fixed::{by_size, unavailable, value};
 use crate::waiting::until;
 
 pub(crate) const TRANSPORT: Transport = Transport {
     group: Group::Rival,
-    capacity: |size| Some(capacity(size)),
+    capacity: |row| Some(row.capacity),
     unavailable: |row| {
         let shared = row.topology.is_shared();
         shared.then(|| "made for one producer and one consumer".into()).or_else(|| unavailable(row))
@@ -35,8 +35,8 @@ impl<const N: usize> Local for Rtrb<N> {
     type Sender = Putter<N>;
     type Receiver = Getter<N>;
 
-    fn open(_: &Row) -> (Vec<Putter<N>>, Vec<Getter<N>>) {
-        let (producer, consumer) = RingBuffer::new(capacity(N));
+    fn open(row: &Row) -> (Vec<Putter<N>>, Vec<Getter<N>>) {
+        let (producer, consumer) = RingBuffer::new(row.capacity);
         (vec![Putter(producer)], vec![Getter(consumer)])
     }
 }

@@ -12,7 +12,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use shaq::{mpmc, spsc};
 use shmq_harness::{
     BatchReceiver, BatchSender, Channel, During, End, GetMany, Group, Link, PutMany, Receiver, Row,
-    Sender, Transport, Unit, batches_unavailable, capacity, run_process,
+    Sender, Transport, Unit, batches_unavailable, run_process,
 };
 
 use crate::fixed::{by_size, unavailable, value};
@@ -20,12 +20,12 @@ use crate::waiting::until;
 
 pub(crate) const MANY: Transport = Transport {
     group: Group::Rival,
-    capacity: |size| Some(capacity(size)),
+    capacity: |row| Some(row.capacity),
     unavailable,
     ..Transport::new(
         "shaq",
         "shaq's ring for many; looks, then yields",
-        |row| by_size!(row, N => many::<N>()).during("creating a shaq queue"),
+        |row| by_size!(row, N => many::<N>(row)).during("creating a shaq queue"),
         |spec| by_size!(spec.row(), N => run_process::<Many<N>>(spec)),
     )
 };
@@ -37,7 +37,7 @@ pub(crate) const ONE: Transport = Transport {
         let shared = row.topology.is_shared();
         shared.then(|| "made for one producer and one consumer".into()).or_else(|| unavailable(row))
     },
-    open: |row| by_size!(row, N => one::<N>()).during("creating a shaq queue"),
+    open: |row| by_size!(row, N => one::<N>(row)).during("creating a shaq queue"),
     work: |spec| by_size!(spec.row(), N => run_process::<One<N>>(spec)),
     ..MANY
 };
@@ -55,18 +55,18 @@ fn memory() -> io::Result<File> {
     Ok(File::from(memfd_create("shmq-rivals-shaq", MFdFlags::MFD_CLOEXEC)?))
 }
 
-fn many<const N: usize>() -> io::Result<Channel> {
+fn many<const N: usize>(row: &Row) -> io::Result<Channel> {
     let file = memory()?;
-    let bytes = mpmc::minimum_file_size::<[u8; N]>(capacity(N));
+    let bytes = mpmc::minimum_file_size::<[u8; N]>(row.capacity);
     // SAFETY: nobody else has the file yet; bytes are bytes in any process
     let queue = unsafe { mpmc::Producer::<[u8; N]>::create(&file, bytes) };
     queue.map_err(io::Error::other)?;
     Channel::shared(OwnedFd::from(file)).map_err(io::Error::other)
 }
 
-fn one<const N: usize>() -> io::Result<Channel> {
+fn one<const N: usize>(row: &Row) -> io::Result<Channel> {
     let file = memory()?;
-    let bytes = spsc::minimum_file_size::<[u8; N]>(capacity(N));
+    let bytes = spsc::minimum_file_size::<[u8; N]>(row.capacity);
     // SAFETY: nobody else has the file yet; this one is gone before another joins
     let queue = unsafe { spsc::Producer::<[u8; N]>::create(&file, bytes) };
     queue.map_err(io::Error::other)?;

@@ -90,7 +90,7 @@ impl CellReport {
                 / messages,
             cpus: env.cpus_pinned.iter().copied().cycle().zip(places).map(|(cpu, _)| cpu).collect(),
             oversubscribed: cell.processes() > env.cores_allowed,
-            capacity: (cell.transport.capacity)(cell.size),
+            capacity: (cell.transport.capacity)(&cell.row()),
             one_process: cell.transport.one_process,
         })
     }

@@ -6,7 +6,7 @@ use super::html::escape;
 use super::table::{ratio, without_number};
 use super::units::{digits, duration};
 use super::{CellReport, Entry, Report};
-use crate::plan::{Cell, Mode, Topology};
+use crate::plan::{Mode, Topology};
 use crate::transport::Transport;
 
 const WIDTH: f64 = 760.0;
@@ -26,7 +26,7 @@ pub(crate) fn chart(report: &Report, mode: Mode, topology: Topology, title: &str
         y += GAP + LINE;
         let _ = writeln!(body, "<text class=\"size\" x=\"0\" y=\"{y:.0}\">{size} B</text>");
         for transport in report.transports() {
-            let entry = report.entry(Cell { transport, topology, size, mode });
+            let entry = report.entry(transport, topology, size, mode);
             if matches!(entry, Entry::Absent) {
                 continue;
             }

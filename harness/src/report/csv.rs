@@ -77,7 +77,7 @@ fn without_number(cell: &Cell, status: &str, why: &str) -> Vec<String> {
 }
 
 fn key(cell: &Cell, status: &str) -> Vec<String> {
-    let Cell { transport, topology, size, mode } = cell;
+    let Cell { transport, topology, size, mode, .. } = cell;
     let name = transport.name.to_owned();
     vec![mode.name().into(), topology.to_string(), size.to_string(), name, status.to_owned()]
 }

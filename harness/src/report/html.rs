@@ -6,7 +6,7 @@ use super::table::{one_process, ratio, reasons, title, without_number};
 use super::units::duration;
 use super::{Entry, Exporter, Report, chart};
 use crate::error::Result;
-use crate::plan::{Cell, Mode, Topology};
+use crate::plan::{Mode, Topology};
 use crate::stats;
 
 const STYLE: &str = include_str!("style.css");
@@ -95,7 +95,7 @@ fn table(page: &mut String, report: &Report, mode: Mode, topology: Topology) {
     page.push_str("</tr>\n");
     for size in report.sizes(mode, topology) {
         for transport in report.transports() {
-            let entry = report.entry(Cell { transport, topology, size, mode });
+            let entry = report.entry(transport, topology, size, mode);
             if matches!(entry, Entry::Absent) {
                 continue;
             }

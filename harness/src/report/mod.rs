@@ -152,14 +152,24 @@ impl Report {
         transports.filter(|transport| transport.one_process).map(|of| of.name).collect()
     }
 
-    pub(crate) fn entry(&self, wanted: Cell) -> Entry<'_> {
-        if let Some(cell) = self.cells.iter().find(|cell| cell.cell == wanted) {
+    pub(crate) fn entry(
+        &self,
+        transport: &Transport,
+        topology: Topology,
+        size: usize,
+        mode: Mode,
+    ) -> Entry<'_> {
+        let is_it = |cell: &Cell| {
+            (cell.transport, cell.topology, cell.size, cell.mode)
+                == (transport, topology, size, mode)
+        };
+        if let Some(cell) = self.cells.iter().find(|cell| is_it(&cell.cell)) {
             return Entry::Measured(cell);
         }
-        if self.failed.iter().any(|failed| failed.cell == wanted) {
+        if self.failed.iter().any(|failed| is_it(&failed.cell)) {
             return Entry::Failed;
         }
-        let unavailable = self.unavailable.iter().any(|cell| cell.cell == wanted);
+        let unavailable = self.unavailable.iter().any(|cell| is_it(&cell.cell));
         if unavailable { Entry::Unavailable } else { Entry::Absent }
     }
 }
@@ -272,6 +282,7 @@ pub(crate) mod tests {
         assert_eq!(report.failed.len(), 1);
         let failed = report.failed[0].cell;
         assert!(report.cells.iter().all(|cell| cell.cell != failed));
-        assert!(matches!(report.entry(failed), Entry::Failed));
+        let entry = report.entry(failed.transport, failed.topology, failed.size, failed.mode);
+        assert!(matches!(entry, Entry::Failed));
     }
 }

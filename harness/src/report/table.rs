@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, ContentArrangement};
 use super::units::{digits, duration};
 use super::{CellReport, Entry, Exporter, Report, line_ns};
 use crate::error::Result;
-use crate::plan::{Cell, Mode, Topology};
+use crate::plan::{Mode, Topology};
 use crate::stats;
 
 #[derive(Debug)]
@@ -62,8 +62,8 @@ fn stream_table(report: &Report, topology: Topology) -> comfy_table::Table {
     let headings = sizes.iter().map(|size| format!("{size} B"));
     table.set_header(std::iter::once(String::new()).chain(headings));
     for transport in report.transports() {
-        let places = sizes.iter().map(|&size| Cell { transport, topology, size, mode });
-        let entries = places.map(|cell| match report.entry(cell) {
+        let entries = sizes.iter().map(|&size| report.entry(transport, topology, size, mode));
+        let entries = entries.map(|entry| match entry {
             Entry::Measured(cell) => format!("{}\n{}", time(cell), ratio(cell)),
             other => without_number(&other).into(),
         });
@@ -89,7 +89,7 @@ fn rtt_table(report: &Report, topology: Topology) -> comfy_table::Table {
     ]);
     for size in report.sizes(mode, topology) {
         for transport in report.transports() {
-            let entry = report.entry(Cell { transport, topology, size, mode });
+            let entry = report.entry(transport, topology, size, mode);
             let mut row = vec![transport.name.to_owned(), format!("{size} B")];
             match entry {
                 Entry::Measured(cell) => {

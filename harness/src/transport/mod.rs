@@ -21,7 +21,7 @@ use std::os::fd::OwnedFd;
 use serde::{Serialize, Serializer};
 
 pub use batch::{BatchReceiver, BatchSender, GetMany, PutMany, Unit, batches_unavailable};
-pub use shmq::capacity;
+pub(crate) use shmq::capacity;
 pub use values::SIZES;
 
 use crate::error::{During, Result};
@@ -74,8 +74,8 @@ pub struct Transport {
     pub is_default: fn(usize) -> bool,
     /// Why it cannot do this natively; `None` if it can.
     pub unavailable: fn(&Row) -> Option<String>,
-    /// How many messages of a size a channel holds, where that is ours to choose.
-    pub capacity: fn(usize) -> Option<usize>,
+    /// How many messages a channel holds, where that is ours to choose.
+    pub capacity: fn(&Row) -> Option<usize>,
     /// Opens a channel in the runner; not asked for in one process.
     pub open: fn(&Row) -> Result<Channel>,
     /// What a worker does, from its specification on: [`run_process`](crate::run_process) or
@@ -375,7 +375,7 @@ pub(crate) mod tests {
     }
 
     fn row(mode: Mode, producers: u16, consumers: u16, size: usize) -> Row {
-        Row { mode, topology: Topology { producers, consumers }, size }
+        Row { mode, topology: Topology { producers, consumers }, size, capacity: capacity(size) }
     }
 
     fn stream(producers: u16, consumers: u16, size: usize) -> Row {

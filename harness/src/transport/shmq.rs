@@ -41,11 +41,11 @@ pub(super) const fn ours(
     help: &'static str,
     work: fn(&Spec) -> Done,
 ) -> Transport {
-    let open = |row: &Row| open(&bounded(row.size), Role::Many, Role::Many);
+    let open = |row: &Row| open(&bounded(row), Role::Many, Role::Many);
     Transport {
         group: Group::Ours,
         is_default: |_| false,
-        capacity: |size| Some(capacity(size)),
+        capacity: |row| Some(row.capacity),
         ..Transport::new(name, help, open, work)
     }
 }
@@ -66,7 +66,7 @@ pub(super) const REF: Transport = Transport {
     name: "shmq-ref",
     help: "the same, messages by reference even if they would fit a slot",
     unavailable: |row| reference_unavailable(row.size),
-    open: |row| open(&by_reference(row.size), Role::Many, Role::Many),
+    open: |row| open(&by_reference(row), Role::Many, Role::Many),
     ..BOUNDED
 };
 
@@ -87,7 +87,7 @@ pub(super) const SPSC: Transport = Transport {
     name: "shmq-spsc",
     help: "this project's queue, made for one producer and one consumer",
     unavailable: |row| one_producer(row).or_else(|| one_consumer(row)),
-    open: |row| open(&bounded(row.size), Role::One, Role::One),
+    open: |row| open(&bounded(row), Role::One, Role::One),
     ..BOUNDED
 };
 
@@ -95,7 +95,7 @@ pub(super) const SPMC: Transport = Transport {
     name: "shmq-spmc",
     help: "the same, made for one producer and many consumers",
     unavailable: one_producer,
-    open: |row| open(&bounded(row.size), Role::One, Role::Many),
+    open: |row| open(&bounded(row), Role::One, Role::Many),
     ..BOUNDED
 };
 
@@ -103,12 +103,12 @@ pub(super) const MPSC: Transport = Transport {
     name: "shmq-mpsc",
     help: "the same, made for many producers and one consumer",
     unavailable: one_consumer,
-    open: |row| open(&bounded(row.size), Role::Many, Role::One),
+    open: |row| open(&bounded(row), Role::Many, Role::One),
     ..BOUNDED
 };
 
-/// 1024 places, fewer for large messages: about as much payload as the larger pipe holds.
-pub fn capacity(size: usize) -> usize {
+/// Unless another is asked for: 1024 places, fewer for large messages, about as much payload as the larger pipe holds.
+pub(crate) fn capacity(size: usize) -> usize {
     let least =
         if size > LARGE { (PLACES_MIN * LARGE / size).max(LARGE_PLACES_MIN) } else { PLACES_MIN };
     (PAYLOAD_BYTES / size).clamp(least, PLACES_MAX)
@@ -126,12 +126,12 @@ fn one_consumer(row: &Row) -> Option<String> {
     (row.topology.consumers > 1).then(|| "made for one consumer".into())
 }
 
-fn bounded(size: usize) -> Options {
-    Options::new(capacity(size)).message_max(size)
+fn bounded(row: &Row) -> Options {
+    Options::new(row.capacity).message_max(row.size)
 }
 
-fn by_reference(size: usize) -> Options {
-    bounded(size).inline(INLINE)
+fn by_reference(row: &Row) -> Options {
+    bounded(row).inline(INLINE)
 }
 
 fn unbounded(size: usize) -> Options {

@@ -1,20 +1,17 @@
-//! What a ring cannot avoid: two threads on two CPUs, of which one writes 1,024 cache lines that the other has
-//! read since, with a locked instruction before each, as a put has; then the other reads them. The lines are
-//! written one by one, or asked for some at a time by a store into each, or prefetched; and so are they read. Says what each line takes, near and far: in a virtual machine the host moves the CPUs, so that is asked
+//! One thread writes 1,024 lines that the other has read since, with a locked instruction before each, as a put has;
+//! then the other reads them. The lines are written one by one, or asked for some at a time by a store into each, or
+//! prefetched; and so are they read. Near and far: in a virtual machine the host moves the CPUs, so that is asked
 //! before each turn.
-//!
-//! `cargo run --release -p shmq-harness --example lines -- [SECONDS]`
 
-use std::env;
-use std::error::Error;
 use std::hint::spin_loop;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU64, fence};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use shmq_engine::ring::{prefetch_to_read, prefetch_to_write};
+
+use crate::{Word, median, pin};
 
 /// Written, then read, in one turn; and in all, so that a lap comes back to them later.
 const LINES: usize = 1024;
@@ -51,10 +48,6 @@ enum Way {
     Prefetches,
 }
 
-#[repr(align(128))]
-#[derive(Default)]
-struct Turn(AtomicU64);
-
 #[repr(align(64))]
 #[derive(Default)]
 struct Line([AtomicU64; 8]);
@@ -65,25 +58,18 @@ struct Found {
     read: Vec<f64>,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let seconds = env::args().nth(1).map_or(Ok(10), |text| text.parse())?;
-    let allowed = sched_getaffinity(None)?;
-    let mut cpus = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu));
-    let (Some(first), Some(second)) = (cpus.next(), cpus.next()) else {
-        return Err("two CPUs are wanted, and one is allowed".into());
-    };
-    let turn = &Turn::default();
+pub(crate) fn show(cpus: [usize; 2], lasts: Duration) {
+    let turn = &Word::default();
     let lines: &[Line] = &(0..ALL).map(|_| Line::default()).collect::<Vec<_>>();
     thread::scope(|scope| {
-        scope.spawn(move || reader(second, turn, lines));
-        let found = scope.spawn(move || writer(first, turn, lines, Duration::from_secs(seconds)));
+        scope.spawn(move || reader(cpus[1], turn, lines));
+        let found = scope.spawn(move || writer(cpus[0], turn, lines, lasts));
         print(&found.join().expect("it does not panic"));
     });
-    Ok(())
 }
 
 /// By style, near and far.
-fn writer(cpu: usize, turn: &Turn, lines: &[Line], lasts: Duration) -> [[Found; 2]; STYLES.len()] {
+fn writer(cpu: usize, turn: &Word, lines: &[Line], lasts: Duration) -> [[Found; 2]; STYLES.len()] {
     let _over = Over(turn);
     pin(cpu);
     let mut found: [[Found; 2]; STYLES.len()] = Default::default();
@@ -122,7 +108,7 @@ fn writer(cpu: usize, turn: &Turn, lines: &[Line], lasts: Duration) -> [[Found; 
 }
 
 /// The reader ends when the writer has, whatever came of it.
-struct Over<'t>(&'t Turn);
+struct Over<'t>(&'t Word);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
@@ -158,7 +144,7 @@ fn write(lines: &[Line], way: Way, own: &mut AtomicU64) {
     }
 }
 
-fn reader(cpu: usize, turn: &Turn, lines: &[Line]) {
+fn reader(cpu: usize, turn: &Word, lines: &[Line]) {
     pin(cpu);
     let mut sum = 0_u64;
     loop {
@@ -182,7 +168,7 @@ fn reader(cpu: usize, turn: &Turn, lines: &[Line]) {
 }
 
 /// Once there and back.
-fn pass_on(turn: &Turn, now: &mut u64) {
+fn pass_on(turn: &Word, now: &mut u64) {
     turn.0.store(*now + 1, Release);
     *now += 2;
     while turn.0.load(Acquire) != *now {
@@ -190,14 +176,8 @@ fn pass_on(turn: &Turn, now: &mut u64) {
     }
 }
 
-fn pin(cpu: usize) {
-    let mut cpus = CpuSet::new();
-    cpus.set(cpu);
-    sched_setaffinity(None, &cpus).expect("the CPU was allowed a moment ago");
-}
-
 fn print(found: &[[Found; 2]; STYLES.len()]) {
-    println!("lines asked for by       ns per line, medians");
+    println!("in turns, lines asked for by   ns per line, medians");
     println!("writer  reader           near: written, read, times   far: written, read, times");
     for ((by_writer, by_reader), distances) in STYLES.iter().zip(found) {
         let [near, far] = distances.each_ref().map(|Found { written, read }| {
@@ -211,10 +191,4 @@ fn print(found: &[[Found; 2]; STYLES.len()]) {
         });
         println!("{by_writer:10} {by_reader:10} {near} {far}");
     }
-}
-
-fn median(times: &[f64]) -> f64 {
-    let mut times = times.to_vec();
-    times.sort_unstable_by(f64::total_cmp);
-    times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
 }
