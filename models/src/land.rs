@@ -13,12 +13,14 @@ use shmq_engine::arena::{
     Arena, Block, Class, Ground, NoMemory, PAYLOADS, Room, SEGMENTS, SegmentSlots, Segments,
     Unmapped,
 };
-use shmq_engine::layout::cells::{ClassControl, Control, Extent, Line, Mark};
+use shmq_engine::layout::cells::{ClassControl, Control, Extent, Gate, Line, Mark};
 use shmq_engine::ring::{
-    Claim, Claimed, Grip, Hand, Pushed, Reference, Refusal, Ring, Role, Shape, Stalled, Taken,
+    Attention, Claim, Claimed, Grip, Hand, Pushed, Reference, Refusal, Ring, Role, Shape, Stalled,
+    Taken,
 };
 use shmq_engine::sync::Word;
 use shmq_engine::sync::memory::Memory;
+use shmq_engine::wait::Want;
 
 /// A slot has room for one word, or for a reference.
 const STRIDE: usize = 5;
@@ -103,6 +105,8 @@ pub struct Land {
     words: Vec<Word>,
     directory: Vec<Word>,
     stores: Vec<Store>,
+    items: Gate,
+    room: Gate,
     shape: Shape,
 }
 
@@ -163,6 +167,8 @@ impl Land {
             words: Vec::new(),
             directory: Vec::new(),
             stores: Vec::new(),
+            items: Gate::unused(),
+            room: Gate::unused(),
             shape,
         }
     }
@@ -342,7 +348,10 @@ impl Worker<'_> {
     pub fn push(&mut self, value: u64) -> bool {
         loop {
             match self.ring.push(&mut self.hand, &value.to_ne_bytes()) {
-                Ok(Pushed::Done { .. }) => return true,
+                Ok(Pushed::Done { attention }) => {
+                    self.wake_consumer(attention);
+                    return true;
+                }
                 Ok(Pushed::Full | Pushed::Shut) => return false,
                 Ok(Pushed::Elsewhere { segment }) => {
                     if !self.install(segment) {
@@ -352,6 +361,32 @@ impl Worker<'_> {
                 Err(corrupt) => panic!("{corrupt:?}"),
             }
         }
+    }
+
+    /// Puts `values` into slots, some at once, until there is no place or no memory. Says how many that were.
+    pub fn push_run(&mut self, values: &[u64]) -> usize {
+        let bytes: Vec<_> = values.iter().map(|value| value.to_ne_bytes()).collect();
+        let mut put = 0;
+        while put < bytes.len() {
+            let pushed = self.ring.push_run(&mut self.hand, &bytes[put..]);
+            match pushed.expect("nothing is corrupt") {
+                (count, Pushed::Done { attention }) => {
+                    put += count;
+                    self.wake_consumer(attention);
+                }
+                (_, Pushed::Full | Pushed::Shut) => break,
+                (_, Pushed::Elsewhere { segment }) => {
+                    if !self.install(segment) {
+                        break;
+                    }
+                }
+            }
+        }
+        put
+    }
+
+    fn wake_consumer(&self, attention: Attention) {
+        Want::items(&self.land.items).wake(&self.ring, attention);
     }
 
     /// Claims the next ticket; its message is yet to come.
@@ -386,7 +421,7 @@ impl Worker<'_> {
     }
 
     /// Gets a message, passing over at most `passes` tickets on the way; `None` if there is none.
-    pub fn pop_passing(&mut self, passes: usize) -> Option<u64> {
+    pub fn pop_passing(&self, passes: usize) -> Option<u64> {
         match self.get(passes)? {
             Got::Copied(value) => Some(value),
             Got::Held(held) => {
@@ -398,7 +433,7 @@ impl Worker<'_> {
     }
 
     /// Takes values until there is none. Was that the end?
-    pub fn take_all(&mut self) -> (Vec<u64>, bool) {
+    pub fn take_all(&self) -> (Vec<u64>, bool) {
         let (mut got, mut look) = (Vec::new(), None);
         loop {
             if let Some(value) = self.pop_passing(usize::MAX) {
@@ -419,27 +454,29 @@ impl Worker<'_> {
     }
 
     /// The same, passing over at most one ticket.
-    pub fn pop(&mut self) -> Option<u64> {
+    pub fn pop(&self) -> Option<u64> {
         self.pop_passing(1)
     }
 
     /// Takes a message outside the slots.
-    pub fn hold(&mut self, passes: usize) -> Option<Held> {
+    pub fn hold(&self, passes: usize) -> Option<Held> {
         match self.get(passes)? {
             Got::Held(held) => Some(held),
             Got::Copied(value) => panic!("{value} was in a slot"),
         }
     }
 
-    fn get(&mut self, mut passes: usize) -> Option<Got> {
+    fn get(&self, mut passes: usize) -> Option<Got> {
         let mut bytes = [0; MESSAGE];
         loop {
             match self.ring.pop(&self.grip, &mut bytes, MESSAGE).expect("nothing is corrupt") {
-                Taken::Message { len, .. } => {
+                Taken::Message { len, attention } => {
                     assert_eq!(len, MESSAGE, "a message was torn");
+                    self.wake_producer(attention);
                     return Some(Got::Copied(u64::from_ne_bytes(bytes)));
                 }
-                Taken::Reference { .. } => {
+                Taken::Reference { attention } => {
+                    self.wake_producer(attention);
                     let Reference { len, block, offset } = self.grip.reference();
                     assert_eq!(len, MESSAGE as u64, "a reference was torn");
                     return Some(Got::Held(Held { block: Block::named(block), offset }));
@@ -453,15 +490,27 @@ impl Worker<'_> {
                 Taken::Stalled(_) if passes == 0 => return None,
                 Taken::Stalled(stalled) => {
                     passes -= 1;
-                    self.ring.pass(&self.grip, stalled).expect("fences are granted");
+                    let passed = self.ring.pass(&self.grip, stalled).expect("fences are granted");
+                    self.wake_producer(passed);
                 }
                 other => panic!("a message was torn: {other:?}"),
             }
         }
     }
 
+    fn wake_producer(&self, attention: Attention) {
+        Want::room(&self.land.room).wake(&self.ring, attention);
+    }
+
+    /// Takes a value, parking until there is one. Passes over nothing.
+    pub fn pop_parking(&self) -> u64 {
+        let want = Want::items(&self.land.items);
+        let ready = || self.ring.is_ready(&self.grip);
+        want.until_done(&self.ring, ready, || self.pop_passing(0))
+    }
+
     /// The ticket at the head, which was claimed and is not published.
-    pub fn stalled(&mut self) -> Stalled {
+    pub fn stalled(&self) -> Stalled {
         loop {
             match self.ring.pop(&self.grip, &mut [0; MESSAGE], MESSAGE) {
                 Ok(Taken::Stalled(stalled)) => return stalled,
@@ -477,7 +526,7 @@ impl Worker<'_> {
     }
 
     /// As a consumer, goes to another segment. False: nobody has put anything there.
-    fn enter(&mut self, segment: u64) -> bool {
+    fn enter(&self, segment: u64) -> bool {
         match self.segments.enter(&self.arena, segment, self.grip.line()) {
             Ok(reach) => {
                 let before = self.grip.reach().first();
@@ -525,10 +574,21 @@ impl Worker<'_> {
         let reference = Reference { len: MESSAGE as u64, block: block.name(), offset };
         let cover = |ticket| self.arena.cover(block, ticket);
         match self.ring.push_reference(&mut self.hand, reference, cover) {
-            Ok(Pushed::Done { .. }) => true,
+            Ok(Pushed::Done { attention }) => {
+                self.wake_consumer(attention);
+                true
+            }
             Ok(Pushed::Full) => false,
             other => panic!("not put: {other:?}"),
         }
+    }
+
+    /// Puts what was laid there, parking until there is a place.
+    pub fn refer_parking(&mut self, block: Block, offset: u64) {
+        let (ring, land) = (self.ring, self.land);
+        let ready = || ring.has_places();
+        let attempt = || self.refer(block, offset).then_some(());
+        Want::room(&land.room).until_done(&ring, ready, attempt);
     }
 
     /// Nothing more comes into a block that is ours.

@@ -277,31 +277,16 @@ impl Rig {
             Next::End => Some(None),
             Next::Empty => None,
         };
-        loop {
-            let want = Want::items(&self.items);
-            let found =
-                attempt().or_else(|| want.park(&self.ring(), Deadline::NEVER, attempt).ok());
-            if let Some(next) = found {
-                return next;
-            }
-        }
+        self.until_message(attempt)
     }
 
     /// Puts `value`, parking until there is a place. False: the queue was shut down.
     pub fn offer_parking(&self, hand: &mut Hand<'_>, value: u64) -> bool {
-        loop {
-            let mut attempt = || match self.offer(hand, value) {
-                Pushed::Done { .. } => Some(true),
-                Pushed::Shut => Some(false),
-                _ => None,
-            };
-            let want = Want::room(&self.room);
-            let done =
-                attempt().or_else(|| want.park(&self.ring(), Deadline::NEVER, &mut attempt).ok());
-            if let Some(done) = done {
-                return done;
-            }
-        }
+        self.until_place(|| match self.offer(hand, value) {
+            Pushed::Done { .. } => Some(true),
+            Pushed::Shut => Some(false),
+            _ => None,
+        })
     }
 
     /// Takes a value, passing over at most one ticket on the way; `None` if there is none.
@@ -320,11 +305,17 @@ impl Rig {
                     Want::room(&self.room).wake(&self.ring(), attention);
                     return Some(u64::from_ne_bytes(bytes));
                 }
-                Taken::Empty => return None,
+                Taken::Empty => {
+                    // Of places that came from passing over nobody may have been told.
+                    let ring = self.ring();
+                    Want::room(&self.room).wake(&ring, ring.attention());
+                    return None;
+                }
                 Taken::Stalled(_) if passes == 0 => return None,
                 Taken::Stalled(stalled) => {
                     passes -= 1;
-                    self.ring().pass(&grip, stalled).expect("fences are granted");
+                    let passed = self.ring().pass(&grip, stalled).expect("fences are granted");
+                    Want::room(&self.room).wake(&self.ring(), passed);
                 }
                 other => panic!("a message was torn: {other:?}"),
             }
@@ -353,7 +344,10 @@ impl Rig {
         let mut put = 0;
         while put < bytes.len() {
             match self.ring().push_run(hand, &bytes[put..]).expect("nothing is corrupt") {
-                (count, Pushed::Done { .. }) => put += count,
+                (count, Pushed::Done { attention }) => {
+                    put += count;
+                    Want::items(&self.items).wake(&self.ring(), attention);
+                }
                 (_, Pushed::Full | Pushed::Shut) => break,
                 (_, Pushed::Elsewhere { .. }) => panic!("a bounded ring has no segments"),
             }
@@ -368,6 +362,7 @@ impl Rig {
         let Some(run) = self.ring().pop_run(&self.grip(), &mut bytes, &mut lens) else {
             return self.pop().into_iter().collect();
         };
+        Want::room(&self.room).wake(&self.ring(), run.attention);
         let values = bytes.chunks_exact(size_of::<u64>()).take(run.count);
         values.map(|value| u64::from_ne_bytes(value.try_into().expect("eight bytes"))).collect()
     }
@@ -375,29 +370,24 @@ impl Rig {
     /// Takes a value, parking until there is one. Never passes over: whoever parks here relies on
     /// being woken.
     pub fn pop_parking(&self) -> u64 {
-        loop {
-            if let Some(value) = self.pop_passing(0) {
-                return value;
-            }
-            let want = Want::items(&self.items);
-            let found = want.park(&self.ring(), Deadline::NEVER, || self.pop_passing(0));
-            if let Ok(value) = found {
-                return value;
-            }
-        }
+        self.until_message(|| self.pop_passing(0))
     }
 
     /// Puts `value`, parking until there is a place.
     pub fn push_parking(&self, hand: &mut Hand<'_>, value: u64) {
-        while !self.push(hand, value) {
-            let want = Want::room(&self.room);
-            if want
-                .park(&self.ring(), Deadline::NEVER, || self.push(hand, value).then_some(()))
-                .is_ok()
-            {
-                return;
-            }
-        }
+        self.until_place(|| self.push(hand, value).then_some(()));
+    }
+
+    /// As a consumer waits.
+    fn until_message<R>(&self, attempt: impl FnMut() -> Option<R>) -> R {
+        let (ring, grip) = (self.ring(), self.grip());
+        Want::items(&self.items).until_done(&ring, || ring.is_ready(&grip), attempt)
+    }
+
+    /// As a producer waits.
+    fn until_place<R>(&self, attempt: impl FnMut() -> Option<R>) -> R {
+        let ring = self.ring();
+        Want::room(&self.room).until_done(&ring, || ring.has_places(), attempt)
     }
 
     /// Takes all that is left, alone. Nobody else may be at work.

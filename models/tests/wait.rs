@@ -4,7 +4,7 @@
 
 use loom::sync::Arc;
 use loom::thread;
-use shmq_models::{Rig, assert_conserved, explore};
+use shmq_models::{Land, Rig, assert_conserved, explore};
 
 /// A consumer parks for a message. Unbounded.
 #[test]
@@ -105,5 +105,113 @@ fn a_killed_sleeper_costs_one_rest() {
         rig.let_time_pass();
         doomed.join().unwrap();
         assert_eq!(consumer.join().unwrap(), 1);
+    });
+}
+
+/// Two consumers park; a run of two wakes one of them, who wakes the other. At most 2 preemptions.
+#[test]
+fn a_run_wakes_all_that_it_is_for() {
+    explore("run of 2 || park items x2", Some(2), || {
+        let rig = Arc::new(Rig::new(2, 4, 1));
+        let consumers: Vec<_> = (0..2)
+            .map(|_| {
+                let rig = Arc::clone(&rig);
+                thread::spawn(move || rig.pop_parking())
+            })
+            .collect();
+        assert_eq!(rig.push_run(&mut rig.hand(0), &[0, 1]), 2);
+        let got: Vec<_> = consumers.into_iter().map(|c| vec![c.join().unwrap()]).collect();
+        assert_conserved(&[0, 1], &got);
+    });
+}
+
+/// Two producers park; two messages taken at once wake one of them, who wakes the other. At most 1 preemption.
+#[test]
+fn a_taken_run_wakes_all_that_it_has_made_room_for() {
+    explore("pop 2 || park room x2", Some(1), || {
+        let rig = Arc::new(Rig::new(2, 4, 3));
+        assert_eq!(rig.push_run(&mut rig.hand(0), &[0, 1]), 2);
+        let producers: Vec<_> = (1..3)
+            .map(|line| {
+                let rig = Arc::clone(&rig);
+                thread::spawn(move || rig.push_parking(&mut rig.hand(line), 16 * line as u64))
+            })
+            .collect();
+        let got = rig.pop_run();
+        producers.into_iter().for_each(|producer| producer.join().unwrap());
+        assert_conserved(&[0, 1, 16, 32], &[got, rig.drain()]);
+    });
+}
+
+/// A ticket that was claimed by somebody who was killed has the only place. Who passes it over wakes the producer
+/// that waits for a place, though it gets nothing. At most 3 preemptions.
+#[test]
+fn passing_over_wakes_who_waits_for_room() {
+    explore("pass || park room", Some(3), || {
+        let rig = Arc::new(Rig::new(1, 2, 2));
+        rig.claim(&mut rig.hand(0));
+        let producer = {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || rig.push_parking(&mut rig.hand(1), 16))
+        };
+        let got = rig.pop();
+        producer.join().unwrap();
+        assert_conserved(&[16], &[got.into_iter().chain(rig.drain()).collect()]);
+    });
+}
+
+/// A consumer parks for a message outside the slots. At most 3 preemptions.
+#[test]
+fn a_reference_wakes() {
+    explore("refer || park items", Some(3), || {
+        let land = Arc::new(Land::referring((1, 2), (2, 1), 1, 2));
+        let consumer = {
+            let land = Arc::clone(&land);
+            thread::spawn(move || land.work(1, |worker| worker.pop_parking()))
+        };
+        assert!(land.work(0, |worker| worker.push_laid(1)));
+        assert_eq!(consumer.join().unwrap(), 1);
+        land.assert_nothing_leaks();
+    });
+}
+
+/// A producer parks with a message outside the slots, for the place of another. At most 3 preemptions.
+#[test]
+fn a_taken_reference_wakes() {
+    explore("pop reference || park room", Some(3), || {
+        let land = Arc::new(Land::referring((1, 2), (2, 1), 1, 3));
+        assert!(land.work(0, |worker| worker.push_laid(0)));
+        let producer = {
+            let land = Arc::clone(&land);
+            thread::spawn(move || {
+                land.work(1, |worker| {
+                    let block = worker.lay(16).expect("there are two");
+                    worker.refer_parking(block, 0);
+                    worker.retire(block);
+                });
+            })
+        };
+        assert_eq!(land.work(2, |worker| worker.pop()), Some(0));
+        producer.join().unwrap();
+        assert_eq!(land.drain(2), [16]);
+        land.assert_nothing_leaks();
+    });
+}
+
+/// A consumer parks at the end of a segment, and the message comes in the next. At most 3 preemptions.
+#[test]
+fn a_message_in_a_new_segment_wakes() {
+    explore("grow || park items", Some(3), || {
+        let land = Arc::new(Land::growing(1, 3, 1, 2));
+        assert!(land.work(0, |worker| worker.push(0)));
+        let consumer = {
+            let land = Arc::clone(&land);
+            thread::spawn(move || {
+                land.work(1, |worker| [worker.pop_parking(), worker.pop_parking()])
+            })
+        };
+        assert!(land.work(0, |worker| worker.push(1)));
+        assert_eq!(consumer.join().unwrap(), [0, 1]);
+        land.assert_nothing_leaks();
     });
 }

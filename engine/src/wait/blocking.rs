@@ -2,6 +2,8 @@
 
 use super::clock::Deadline;
 use super::spin::Spin;
+#[cfg(loom)]
+use super::spin::Wait;
 use super::{Rest, Want};
 use crate::ring::Ring;
 
@@ -56,6 +58,20 @@ impl Want<'_> {
             }
             spin.look(pause, || ready().then_some(()));
         }
+    }
+
+    /// The same of one who sleeps at once, as often as it takes: what a model can follow.
+    #[cfg(loom)]
+    pub fn until_done<R>(
+        self,
+        ring: &Ring<'_>,
+        ready: impl Fn() -> bool,
+        attempt: impl FnMut() -> Option<R>,
+    ) -> R {
+        let mut spin = Spin::new();
+        spin.wait_by(Wait::Park);
+        let done = self.until(ring, Deadline::NEVER, &mut spin, 0, ready, attempt);
+        done.expect("there is no deadline")
     }
 
     /// One that was woken and leaves something behind wakes the next.

@@ -20,12 +20,10 @@
 pub mod bed;
 #[cfg(not(loom))]
 mod bed;
-#[cfg(not(loom))]
 mod blocking;
 pub mod clock;
 #[cfg(not(loom))]
 pub(crate) mod distance;
-#[cfg(not(loom))]
 pub(crate) mod spin;
 
 use crate::layout::cells::Gate;
@@ -33,7 +31,6 @@ use crate::order::{EPOCH, WAKE};
 use crate::ring::{Attention, Ring};
 use crate::sync::{fence, step};
 use clock::Deadline;
-#[cfg(not(loom))]
 pub use spin::Wait;
 
 /// The longest sleep without looking: the bound on what a killed waker can cost.
