@@ -458,6 +458,18 @@ impl Worker<'_> {
         self.pop_passing(1)
     }
 
+    /// Takes at most two values at once, of one segment, or one as it comes.
+    pub fn pop_run(&self) -> Vec<u64> {
+        let mut bytes = [0; 2 * MESSAGE];
+        let mut lens = [0; 2];
+        let Some(run) = self.ring.pop_run(&self.grip, &mut bytes, &mut lens) else {
+            return self.pop().into_iter().collect();
+        };
+        self.wake_producer(run.attention);
+        let values = bytes.chunks_exact(MESSAGE).take(run.count);
+        values.map(|value| u64::from_ne_bytes(value.try_into().expect("eight bytes"))).collect()
+    }
+
     /// Takes a message outside the slots.
     pub fn hold(&self, passes: usize) -> Option<Held> {
         match self.get(passes)? {

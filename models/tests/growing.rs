@@ -212,3 +212,50 @@ fn an_installer_is_killed() {
         land.assert_nothing_leaks();
     });
 }
+
+/// A run of three, over the end of a segment of two slots, beside a consumer that takes two at once, or one, twice.
+/// At most 2 preemptions.
+#[test]
+fn a_run_over_the_end_of_a_segment() {
+    explore("grow: run of 3 || pop 2 x2, by 2", Some(2), || {
+        let land = Arc::new(Land::growing(2, 2, 0, 2));
+        let consumer = {
+            let land = Arc::clone(&land);
+            thread::spawn(move || {
+                land.work(1, |worker| [worker.pop_run(), worker.pop_run()].concat())
+            })
+        };
+        // Fewer, if tickets are passed over.
+        let put = land.work(0, |worker| worker.push_run(&[0, 1, 2]));
+        let got = [consumer.join().unwrap(), land.drain(1)].concat();
+        assert_conserved(&[0, 1, 2][..put], &[got]);
+        land.assert_nothing_leaks();
+    });
+}
+
+/// Two runs of two, in segments of two slots in 3 blocks, beside a consumer that takes two at once, or one. At most 1
+/// preemptions.
+#[test]
+fn two_runs_grow() {
+    explore("grow: run of 2 || run of 2 || pop 2, by 2", Some(1), || {
+        let land = Arc::new(Land::growing(2, 3, 0, 3));
+        // What was put: not all, if tickets are passed over.
+        let run = |land: &Land, line: usize| {
+            let mut values = vec![16 * line as u64, 16 * line as u64 + 1];
+            values.truncate(land.work(line, |worker| worker.push_run(&values)));
+            values
+        };
+        let other = {
+            let land = Arc::clone(&land);
+            thread::spawn(move || run(&land, 1))
+        };
+        let consumer = {
+            let land = Arc::clone(&land);
+            thread::spawn(move || land.work(2, |worker| worker.pop_run()))
+        };
+        let put = [run(&land, 0), other.join().unwrap()].concat();
+        let got = [consumer.join().unwrap(), land.drain(2)].concat();
+        assert_conserved(&put, &[got]);
+        land.assert_nothing_leaks();
+    });
+}
