@@ -398,18 +398,20 @@ impl Rig {
 
 /// Each of `put` was got exactly once, and each getter got each putter's messages in order.
 ///
-/// A message is `putter * 16 + number`, numbers growing. `got` is one list per getter.
-pub fn assert_conserved(put: &[u64], got: &[Vec<u64>]) {
-    let mut all: Vec<u64> = got.iter().flatten().copied().collect();
+/// A message is `putter * 16 + number`, numbers growing. `got` is one list per getter; `rest` was taken when all of
+/// them had done.
+pub fn assert_conserved(put: &[u64], got: &[Vec<u64>], rest: &[u64]) {
+    let mut all: Vec<u64> = got.iter().flatten().chain(rest).copied().collect();
     all.sort_unstable();
     let mut expected = put.to_vec();
     expected.sort_unstable();
-    assert_eq!(all, expected, "messages were lost, duplicated or torn: {got:?}");
-    for list in got {
+    assert_eq!(all, expected, "messages were lost, duplicated or torn: {got:?}, {rest:?}");
+    for list in got.iter().map(Vec::as_slice).chain([&[][..]]) {
+        let list = [list, rest].concat();
         for (at, early) in list.iter().enumerate() {
             for late in &list[at..] {
                 let one_putter = early / 16 == late / 16;
-                assert!(!one_putter || early <= late, "out of order: {got:?}");
+                assert!(!one_putter || early <= late, "out of order: {got:?}, {rest:?}");
             }
         }
     }

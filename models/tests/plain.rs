@@ -27,9 +27,8 @@ fn plain_takes_beside_others() {
         });
         let mut put = vec![1, 2];
         put.extend(rig.push(&mut hand, 3).then_some(3));
-        let mut got: Vec<_> = takers.into_iter().map(|taker| taker.join().unwrap()).collect();
-        got.push(rig.drain());
-        assert_conserved(&put, &got);
+        let got: Vec<_> = takers.into_iter().map(|taker| taker.join().unwrap()).collect();
+        assert_conserved(&put, &got, &rig.drain());
     });
 }
 
@@ -44,9 +43,7 @@ fn plain_takes_of_a_lone_consumer() {
         };
         let mut hand = rig.hand(0);
         let put: Vec<_> = (0..3).filter(|&value| rig.push(&mut hand, value)).collect();
-        let mut got = taker.join().unwrap();
-        got.extend(rig.drain());
-        assert_conserved(&put, &[got]);
+        assert_conserved(&put, &[taker.join().unwrap()], &rig.drain());
     });
 }
 

@@ -18,10 +18,7 @@ fn a_run_beside_one_who_passes_over() {
             thread::spawn(move || (0..2).filter_map(|_| rig.pop()).collect::<Vec<_>>())
         };
         assert_eq!(rig.push_run(&mut rig.hand(0), &[1, 2]), 2);
-        let got = consumer.join().unwrap();
-        let mut all = got.clone();
-        all.extend(rig.drain());
-        assert_conserved(&[1, 2], &[all]);
+        assert_conserved(&[1, 2], &[consumer.join().unwrap()], &rig.drain());
     });
 }
 
@@ -40,9 +37,7 @@ fn two_runs_beside_one_who_takes_two() {
         };
         assert_eq!(rig.push_run(&mut rig.hand(0), &[1, 2]), 2);
         assert_eq!(other.join().unwrap(), 2);
-        let mut all = consumer.join().unwrap();
-        all.extend(rig.drain());
-        assert_conserved(&[1, 2, 17, 18], &[all]);
+        assert_conserved(&[1, 2, 17, 18], &[consumer.join().unwrap()], &rig.drain());
     });
 }
 
@@ -58,9 +53,8 @@ fn two_take_runs() {
             thread::spawn(move || if run { rig.pop_run() } else { rig.pop().into_iter().collect() })
         });
         assert!(rig.push(&mut hand, 3));
-        let mut got: Vec<_> = takers.into_iter().map(|taker| taker.join().unwrap()).collect();
-        got.push(rig.drain());
-        assert_conserved(&[1, 2, 3], &got);
+        let got: Vec<_> = takers.into_iter().map(|taker| taker.join().unwrap()).collect();
+        assert_conserved(&[1, 2, 3], &got, &rig.drain());
     });
 }
 
@@ -75,8 +69,6 @@ fn lone_sides_take_and_put_runs() {
         };
         let mut hand = rig.hand(0);
         let put = rig.push_run(&mut hand, &[1, 2, 3, 4]);
-        let mut all = consumer.join().unwrap();
-        all.extend(rig.drain());
-        assert_conserved(&[1, 2, 3, 4][..put], &[all]);
+        assert_conserved(&[1, 2, 3, 4][..put], &[consumer.join().unwrap()], &rig.drain());
     });
 }
