@@ -297,7 +297,7 @@ pub enum PopError {
     /// Values were asked for, and the message is none. It is gone.
     #[error(
         "a message of {len} bytes came where values of {size} bytes were expected, and is gone; get \
-         messages of any length by Consumer::pop_many"
+         messages of any length by Consumer::pop_ref or pop_many"
     )]
     NotAValue {
         /// The message's length, in bytes.

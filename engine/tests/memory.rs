@@ -7,7 +7,7 @@ use std::slice;
 use std::thread;
 use std::time::Duration;
 
-use shmq_engine::{CreateError, Limit, Options, PopError, PushError, Queue};
+use shmq_engine::{Consumer, CreateError, Limit, Options, PopError, PushError, Queue};
 
 /// Bytes that a queue of small messages takes for each, besides the message: slot, mark, and what is
 /// lost in blocks.
@@ -327,14 +327,35 @@ fn values_are_put_and_got_without_encoding() {
     let value = unsafe { loan.as_mut_value::<[u32; 1000]>() }.unwrap();
     value.fill(9);
     loan.commit().unwrap();
-    producer.push(b"none").unwrap();
-    assert_eq!(consumer.pop_value::<[f64; 2]>().unwrap(), Some([1.5, 2.5]));
-    assert_eq!(consumer.pop_value().unwrap(), Some([7_u64; 100]));
+    assert_eq!(consumer.pop_value::<[f64; 2]>().unwrap(), [1.5, 2.5]);
+    assert_eq!(consumer.try_pop_value::<[u64; 100]>().unwrap(), [7; 100]);
     let message = consumer.pop_ref().unwrap();
     // SAFETY: as above.
     assert_eq!(unsafe { message.as_value::<[u32; 1000]>() }, Some(&[9; 1000]));
     drop(message);
-    assert_eq!(consumer.pop_value::<u64>().unwrap(), None);
+    assert_eq!(consumer.try_pop_value::<u64>(), Err(PopError::Empty));
+    let soon = Duration::from_millis(1);
+    assert_eq!(consumer.pop_value_timeout::<u64>(soon), Err(PopError::Empty));
+}
+
+#[test]
+fn what_is_no_value_is_an_error_and_gone() {
+    let queue = Options::new(8).create_heap().unwrap();
+    let (mut producer, mut consumer) = (queue.producer().unwrap(), queue.consumer().unwrap());
+    let (long, too_long) = ([7; 9], vec![8; queue.inline_max() + 1]);
+    type Way = fn(&mut Consumer) -> Result<u64, PopError>;
+    let ways: [Way; 3] = [Consumer::pop_value, Consumer::try_pop_value, |consumer| {
+        consumer.pop_value_timeout(Duration::from_millis(1))
+    }];
+    for message in [&b"none"[..], &long, &too_long] {
+        for way in ways {
+            producer.push(message).unwrap();
+            producer.push_value(&6_u64).unwrap();
+            let error = PopError::NotAValue { len: message.len(), size: 8 };
+            assert_eq!(way(&mut consumer), Err(error));
+            assert_eq!(way(&mut consumer), Ok(6));
+        }
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Values that are their bytes, by `zerocopy`'s word: put, got, written and read without encoding.
 
+use std::time::Duration;
+
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::{Consumer, Loan, Message, Producer, Uncommitted};
@@ -63,13 +65,54 @@ impl Producer {
 }
 
 impl Consumer {
-    /// Gets the next message, waiting for one as long as it takes: the value, or `None` if it has not
-    /// as many bytes as a `T`. It is gone then.
+    /// Gets the next message as a value, waiting for one as long as it takes.
     ///
     /// # Errors
-    /// As for [`Consumer::pop_ref`].
-    pub fn pop_value<T: FromBytes + IntoBytes>(&mut self) -> Result<Option<T>, PopError> {
-        self.pop_ref().map(|message| message.read_value())
+    /// As for [`Consumer::pop_ref`]; [`PopError::NotAValue`] if the message has not as many bytes as a `T`. It is gone
+    /// then.
+    #[inline]
+    pub fn pop_value<T: FromBytes + IntoBytes>(&mut self) -> Result<T, PopError> {
+        self.value_by(Self::pop, Self::pop_ref)
+    }
+
+    /// Gets the next message as a value now, or says [`PopError::Empty`].
+    ///
+    /// # Errors
+    /// As for [`Consumer::pop_value`], and for [`Consumer::try_pop_ref`].
+    #[inline]
+    pub fn try_pop_value<T: FromBytes + IntoBytes>(&mut self) -> Result<T, PopError> {
+        self.value_by(Self::try_pop, Self::try_pop_ref)
+    }
+
+    /// Gets the next message as a value, waiting for one no longer than `timeout`.
+    ///
+    /// # Errors
+    /// As for [`Consumer::pop_value`], and for [`Consumer::pop_ref_timeout`].
+    pub fn pop_value_timeout<T: FromBytes + IntoBytes>(
+        &mut self,
+        timeout: Duration,
+    ) -> Result<T, PopError> {
+        self.value_by(
+            |consumer, bytes| consumer.pop_timeout(bytes, timeout),
+            |consumer| consumer.pop_ref_timeout(timeout),
+        )
+    }
+
+    #[inline(always)]
+    fn value_by<T: FromBytes + IntoBytes>(
+        &mut self,
+        pop: impl FnOnce(&mut Self, &mut [u8]) -> Result<usize, PopError>,
+        pop_ref: impl FnOnce(&mut Self) -> Result<Message<'_>, PopError>,
+    ) -> Result<T, PopError> {
+        let mut value = T::new_zeroed();
+        match pop(self, value.as_mut_bytes()) {
+            Ok(len) if len == size_of::<T>() => {}
+            Ok(len) => return Err(PopError::NotAValue { len, size: size_of::<T>() }),
+            // It is still there, or another one is now.
+            Err(PopError::TooSmall { .. }) => pop_ref(self)?.read_exactly(&mut value)?,
+            Err(error) => return Err(error),
+        }
+        Ok(value)
     }
 }
 
