@@ -4,7 +4,7 @@
 //! No operation takes a lock: a participant that is stopped or killed at any instruction blocks
 //! nobody else. (Its put in progress is waited for for a bounded time, microseconds as a rule; a sleeper
 //! that it should have woken looks by itself after at most 100 ms.) Nothing is copied more than once in and
-//! once out, and no system call is made while nobody sleeps and memory is there.
+//! once out, and no system call is made where nobody waits and memory is there.
 //!
 //! ```
 //! use shmq_engine::Options;

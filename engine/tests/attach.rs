@@ -1,10 +1,10 @@
 //! What must not be attached to is refused, with an error that says what it is; what was damaged
 //! after attaching ends in an error, never in a panic or a hang.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -87,7 +87,7 @@ fn each_wrong_file_has_an_error_of_its_own() {
     let swapped = with_word(good.clone(), 0, magic.swap_bytes());
     assert!(matches!(refusal(&swapped), AttachError::Endianness));
     let other = with_word(good.clone(), 1, 77);
-    assert!(matches!(refusal(&other), AttachError::Version { expected: 7, found: 77 }));
+    assert!(matches!(refusal(&other), AttachError::Version { expected: 8, found: 77 }));
     let other = with_word(good.clone(), 2, 77);
     assert!(matches!(refusal(&other), AttachError::Layout { found: 77, .. }));
     for (word, field) in
@@ -140,7 +140,7 @@ fn a_length_that_no_message_has_is_an_error() {
 fn errors_say_expected_found_and_what_to_do() {
     let good = segment();
     let text = refusal(&with_word(good.clone(), 1, 77)).to_string();
-    assert_eq!(text, "the segment has layout version 77, this build has 7; rebuild one side");
+    assert_eq!(text, "the segment has layout version 77, this build has 8; rebuild one side");
     let text = refusal(&good[..1000]).to_string();
     assert!(text.starts_with("the segment is truncated: expected "), "{text}");
 }
@@ -253,6 +253,8 @@ fn a_named_queue_is_found_while_its_creator_holds_it() {
     let queue = Options::new(3).create_named(&name).unwrap();
     let taken = Options::new(3).create_named(&name).unwrap_err();
     assert!(matches!(taken, CreateError::Exists { .. }));
+    let mode = fs::metadata(format!("/dev/shm/shmq.{name}")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "nobody else's");
     let other = Queue::open(&name).unwrap();
     assert_eq!(other.uuid(), queue.uuid());
     other.producer().unwrap().push(b"hello").unwrap();

@@ -27,7 +27,12 @@ pub struct Report {
     /// Instructions of puts and gets, with nobody else and beside each stopped operation.
     longest: BTreeMap<String, Longest>,
     start: Instant,
+    /// When it last said how far it was.
+    said: Instant,
 }
+
+/// Where there is no bar it says so now and then.
+const SAY_EVERY: Duration = Duration::from_secs(60);
 
 impl Report {
     /// Nothing has been run yet of so many units.
@@ -41,6 +46,7 @@ impl Report {
             failed: Vec::new(),
             longest: BTreeMap::new(),
             start: Instant::now(),
+            said: Instant::now(),
         }
     }
 
@@ -56,16 +62,21 @@ impl Report {
         tally.points += points;
         tally.time += time;
         self.bar.inc(1);
+        if self.said.elapsed() > SAY_EVERY {
+            self.say();
+        }
     }
 
-    /// All units of a queue are done. Says so where there is no bar.
-    pub fn sum_up(&self, queue: &str) {
+    /// How far it is, where there is no bar that shows it.
+    fn say(&mut self) {
+        self.said = Instant::now();
         if self.bar.is_hidden() {
             let sum = |of: fn(&Tally) -> u64| self.tallies.iter().map(of).sum::<u64>();
             let (units, points) = (sum(|tally| tally.units), sum(|tally| tally.points));
+            let all = self.bar.length().unwrap_or_default();
             let (failures, time) = (self.failed.len(), self.start.elapsed().as_secs());
             println!(
-                "up to {queue}: {units} series, {points} experiments, {failures} failures, {time} s"
+                "{units} of {all} series, {points} experiments, {failures} failures, {time} s"
             );
         }
     }

@@ -56,6 +56,11 @@ const SEGMENT_BYTES: usize = 1 << 16;
 const SEGMENTS_MAX: usize = (1 << 24) - 1;
 /// Slots between what a lone producer writes and the head, in a queue of as many places and more.
 const APART: usize = 128;
+/// So many messages one of many producers may claim at once, at least, if there are as many places for each: with
+/// fewer, a batch would cost as much as one by one.
+const RUN_LEAST: usize = 16;
+/// Copying those of larger slots, in bytes, takes longer than to claim them; and spare slots more memory.
+const RUN_SLOT_MAX: usize = 512;
 /// The least entries of a directory, so that laps are few enough for the other bits.
 const DIRECTORY_MIN: usize = 1 << 14;
 
@@ -158,11 +163,16 @@ impl Request {
         if self.is_unbounded() {
             return (SEGMENT_BYTES / slot_bytes).next_power_of_two().max(64);
         }
-        // A stalled producer may keep a slot out of use: one spare for each there can be. A lone one needs none,
-        // but in a full queue it must not write beside what is being read.
-        let is_beside = self.capacity >= APART && payload::has_spare(slot_bytes / WORD);
-        let apart = if is_beside { APART } else { 0 };
-        let spare = if self.producers == Role::One { apart } else { self.lines };
+        let spare = match self.producers {
+            // It needs none, but in a full queue it must not write beside what is being read.
+            Role::One if payload::has_spare(slot_bytes / WORD) && self.capacity >= APART => APART,
+            Role::One => 0,
+            // A stalled one may keep as many out of use as it has claimed: one for each there can be, or more.
+            Role::Many if slot_bytes <= RUN_SLOT_MAX => {
+                self.lines.max(self.capacity.min(RUN_LEAST * self.lines))
+            }
+            Role::Many => self.lines,
+        };
         (self.capacity + spare).next_power_of_two()
     }
 }
@@ -266,6 +276,19 @@ mod tests {
         // Large ones are written by who has no lines to ask for, and would need much memory.
         let large = Request { producers: Role::One, ..request(1024, 32 << 10) };
         assert_eq!(large.lay_out(Fences::Full).unwrap().shape.slots, 1024);
+    }
+
+    #[test]
+    fn one_of_many_producers_may_claim_several_whatever_the_capacity() {
+        let slots = |request: Request| request.lay_out(Fences::Full).unwrap().shape.slots as usize;
+        for capacity in [1, 64, 100, 500, 896, 900, 1000, 1024, 1984, 2000, 2048, 4000, 100_000] {
+            for lines in [1, 6, 64] {
+                let spare = slots(Request { lines, ..request(capacity, 48) }) - capacity;
+                assert!(spare / lines >= RUN_LEAST.min(capacity / lines).max(1), "{capacity}");
+                assert!(spare < capacity + 2 * lines.max(capacity), "{capacity}: {spare}");
+            }
+        }
+        assert_eq!(slots(request(900, 4096)), 1024, "large ones would need much memory");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::sync::fence::Fences;
 const MAGIC: u64 = u64::from_le_bytes(*b"shmqring");
 
 /// Grows with every change of meaning that the layout hash does not catch.
-pub(crate) const VERSION: u64 = 7;
+pub(crate) const VERSION: u64 = 8;
 
 /// Sizes and offsets that both sides must agree on, hashed (FNV-1a over the numbers).
 pub(crate) const LAYOUT_HASH: u64 = {

@@ -50,7 +50,8 @@ impl fmt::Display for Uncommitted<'_> {
 impl Error for Uncommitted<'_> {}
 
 impl Producer {
-    /// Memory for a message of exactly `len` bytes, to be written in place.
+    /// Memory for a message of exactly `len` bytes, to be written in place: in shared memory, unless the message fits a
+    /// slot ([`Options::inline`](crate::Options::inline)), into which it is copied when it is put.
     ///
     /// # Errors
     /// [`PushError`], but never [`PushError::Full`]: a loan takes no place before it is committed.

@@ -96,7 +96,8 @@ impl Options {
         self
     }
 
-    /// How many producers and consumers may be attached at a time: 64 by default, from 1 to 4096.
+    /// How many producers and consumers may be attached at a time: 64 by default, from 1 to 4096. With fewer, each of
+    /// many producers may claim more places [at once](crate::Producer::try_push_many).
     #[must_use]
     pub fn participants(mut self, most: usize) -> Self {
         self.request.lines = most;

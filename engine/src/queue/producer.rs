@@ -185,7 +185,10 @@ impl Producer {
 
     /// Puts the first of `messages` now, as many as fit, and says how many those were: 0 if the queue is
     /// full. Their places are claimed together, some at a time, which costs less than one by one; they
-    /// stay in order, but another producer's messages may come between.
+    /// stay in order, but another producer's messages may come between. At a time are up to 64 claimed; of many
+    /// producers of a bounded queue, each may claim its part of the spare slots: 16, or more, if there are as many
+    /// places for each of [`Options::participants`](crate::Options::participants), and as many as there are for each,
+    /// if not. (Of slots of more than 512 bytes, one at least.)
     ///
     /// # Errors
     /// As for [`Producer::try_push`], but never [`PushError::Full`], about the first message: if some
