@@ -6,9 +6,10 @@
 //! each time, and come back.
 
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
+use rustix::param::page_size;
 
 use crate::order::{LINEAGE, LOST};
 use crate::sync::Word;
@@ -26,13 +27,13 @@ static NO_PAGE: Word = Word::new(0);
 impl Lineage {
     /// This process.
     pub fn own() -> Self {
-        static PAGE: OnceLock<Option<&'static Word>> = OnceLock::new();
         /// Numbers given out, in this process or before it was forked: never the same twice in one
         /// line of descent.
         static LAST: Word = Word::new(0);
-        let Some(page) = *PAGE.get_or_init(wiped_page) else {
-            return Self { page: &NO_PAGE, number: u64::from(std::process::id()) };
-        };
+        let page = page();
+        if ptr::eq(page, &NO_PAGE) {
+            return Self { page, number: u64::from(std::process::id()) };
+        }
         let fresh = LAST.fetch_add(1, LINEAGE) + 1;
         // Of several threads one sets the number.
         let set = page.compare_exchange(0, fresh, LINEAGE, LOST);
@@ -53,9 +54,28 @@ impl Lineage {
     }
 }
 
+/// The page, or [`NO_PAGE`]. Nobody waits for another who is making it: in a forked child there may be no other.
+fn page() -> &'static Word {
+    static PAGE: AtomicPtr<Word> = AtomicPtr::new(ptr::null_mut());
+    // ordering: Acquire, the page is mapped; pairs with the exchange below
+    let mut page = PAGE.load(Ordering::Acquire);
+    if page.is_null() {
+        let made = wiped_page().unwrap_or(ptr::from_ref(&NO_PAGE).cast_mut());
+        // ordering: AcqRel, publishes the mapping, or finds another's; pairs with itself and the load above
+        let set = PAGE.compare_exchange(page, made, Ordering::AcqRel, Ordering::Acquire);
+        page = set.map_or_else(|others| others, |_| made);
+        if page != made && !ptr::eq(made, &NO_PAGE) {
+            // SAFETY: mapped by us, referred to by nobody.
+            _ = unsafe { rustix::mm::munmap(made.cast(), page_size()) };
+        }
+    }
+    // SAFETY: a static, or a page that is aligned, zeroed when new, and never unmapped once it is set.
+    unsafe { &*page }
+}
+
 /// A page of this process that its forked children find empty; `None` where the kernel has no such.
-fn wiped_page() -> Option<&'static Word> {
-    let len = rustix::param::page_size();
+fn wiped_page() -> Option<*mut Word> {
+    let len = page_size();
     let access = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: a new mapping at an address of the kernel's choice disturbs nothing that exists.
     let page = unsafe { mmap_anonymous(ptr::null_mut(), len, access, MapFlags::PRIVATE) }.ok()?;
@@ -66,8 +86,7 @@ fn wiped_page() -> Option<&'static Word> {
         _ = unsafe { rustix::mm::munmap(page, len) };
         return None;
     }
-    // SAFETY: aligned, zeroed, and never unmapped from here on.
-    Some(unsafe { &*page.cast::<Word>() })
+    Some(page.cast())
 }
 
 #[cfg(test)]

@@ -117,8 +117,11 @@ rows! {
     END = AcqRel;
     /// load of that, Acquire: who sees that a message counts finds it. Pairs with [`END`].
     ENDED = Acquire;
-    /// that there has been a producer, Relaxed: a flag that guards nothing.
-    BEGUN = Relaxed;
+    /// counting a producer that has attached, Release: it occupies a line. Pairs with [`BEGUN`].
+    BEGIN = Release;
+    /// load of that count, Acquire: who looks for producers finds all that it counts, but for those that have left.
+    /// Pairs with [`BEGIN`].
+    BEGUN = Acquire;
 
     // ---- parking ------------------------------------------------------------------------------
     /// gate epoch + 1 by a waker, Release. Pairs with [`EPOCH`].

@@ -133,7 +133,6 @@ pub mod memory {
     }
 }
 
-#[cfg(not(loom))]
 impl Word {
     pub(crate) fn fetch_add(&self, by: u64, order: Order) -> u64 {
         self.0.fetch_add(by, order.get())

@@ -2,6 +2,7 @@
 //! is none.
 
 use std::env;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::slice;
 use std::thread;
@@ -288,6 +289,8 @@ fn meet_file_size() {
 }
 
 fn meet_descriptors() {
+    let [kept, name] = ["kept", "new"].map(|of| format!("memory-test-{of}-{}", std::process::id()));
+    let named = Options::new(8).message_max(48).create_named(&kept).unwrap();
     let mut queues = Vec::new();
     let error = loop {
         match Options::new(8).message_max(48).create_anonymous() {
@@ -296,6 +299,10 @@ fn meet_descriptors() {
         }
     };
     let CreateError::Os { call: "memfd_create", .. } = error else { panic!("{error}") };
+    let error = Options::new(8).message_max(48).create_named(&name).unwrap_err();
+    let CreateError::Os { call: "shm_open", .. } = error else { panic!("{error}") };
+    drop(named);
+    assert!(!Path::new(&format!("/dev/shm/shmq.{kept}")).exists(), "its name goes, too");
     // Those that are there work on: no operation needs a descriptor.
     let mut producer = queues[0].producer().unwrap();
     producer.push(b"on we go").unwrap();
@@ -312,6 +319,17 @@ fn child() {
         _ => return,
     }
     println!("limit met");
+}
+
+/// `message_max` may be more than `max_bytes` has room for.
+#[test]
+fn a_message_that_no_memory_allowed_could_hold_lacks_memory() {
+    let options = Options::new(4).message_max(8 << 20).max_bytes(1 << 20);
+    let queue = options.create_heap().or_else(|_| options.create_anonymous()).unwrap();
+    let error = queue.producer().unwrap().push(&vec![1; 2 << 20]).unwrap_err();
+    let PushError::NoMemory { needed: 2_097_152, limit: Limit::MaxBytes } = error else {
+        panic!("{error}")
+    };
 }
 
 /// Values of a type are their bytes.

@@ -214,6 +214,26 @@ fn a_queue_ends_when_the_last_producer_leaves() {
     }
 }
 
+/// Two threads hand over from one producer to the next, again and again: there is one at every moment.
+#[test]
+fn a_queue_does_not_end_between_producers_that_overlap() {
+    const TIMES: u32 = 30_000;
+    let queue = Options::new(4).participants(5).ends_with_producers().create_heap().unwrap();
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut producer = queue.producer().unwrap();
+                for time in 0..TIMES {
+                    let successor = queue.producer().unwrap();
+                    drop(std::mem::replace(&mut producer, successor));
+                    assert!(!queue.is_shut_down(), "after {time} times");
+                }
+            });
+        }
+    });
+    assert!(queue.is_shut_down());
+}
+
 fn options_are_many(queue: &Queue) -> bool {
     queue.roles().0 == Role::Many
 }

@@ -15,8 +15,8 @@ use shmq_engine::arena::{
 };
 use shmq_engine::layout::cells::{ClassControl, Control, Extent, Gate, Line, Mark};
 use shmq_engine::ring::{
-    Attention, Claim, Claimed, Grip, Hand, Pushed, Reference, Refusal, Ring, Role, Shape, Stalled,
-    Taken,
+    Attention, Claim, Claimed, Grip, Hand, Pushed, Reach, Reference, Refusal, Ring, Role, Shape,
+    Stalled, Taken,
 };
 use shmq_engine::sync::Word;
 use shmq_engine::sync::memory::Memory;
@@ -550,7 +550,16 @@ impl Worker<'_> {
                 true
             }
             Err(Unmapped::Missing) => !self.ring.is_untouched(),
-            Err(Unmapped::Over) => true,
+            Err(Unmapped::Over) => {
+                let before = self.grip.reach().first();
+                self.grip.move_to(Reach::nothing());
+                self.segments.unpin(self.grip.line());
+                let left = before.map(|ticket| self.ring.segment_of(ticket));
+                for left in left.into_iter().chain([segment]) {
+                    self.segments.leave(&self.arena, left, self.at);
+                }
+                true
+            }
         }
     }
 

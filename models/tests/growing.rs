@@ -256,3 +256,31 @@ fn two_runs_grow() {
         land.assert_nothing_leaks();
     });
 }
+
+/// A consumer that enters the second segment may find it used up by another, while somebody gives the memory of what
+/// nobody sees back. What it then looks at to keep its distance is no segment that may be gone. At most 2 preemptions.
+#[test]
+fn who_comes_too_late_looks_at_nothing() {
+    explore("grow: enter too late, look || use up || sweep", Some(2), || {
+        let land = Arc::new(Land::growing(1, 3, 0, 4));
+        let sent = put(&land, 0, 2);
+        let late = {
+            let land = Arc::clone(&land);
+            thread::spawn(move || {
+                land.work(1, |worker| {
+                    let got = get(worker, 2);
+                    worker.ring.is_there(&worker.grip, worker.ring.next());
+                    got
+                })
+            })
+        };
+        let other = {
+            let land = Arc::clone(&land);
+            thread::spawn(move || land.work(2, |worker| get(worker, 1)))
+        };
+        land.work(3, |worker| worker.arena.sweep(3));
+        let got = [late, other].map(|thread| thread.join().unwrap());
+        assert_conserved(&sent, &got, &land.drain(1));
+        land.assert_nothing_leaks();
+    });
+}

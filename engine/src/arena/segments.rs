@@ -108,6 +108,11 @@ impl<'m> Segments<'m> {
         self.reach(segment, block).ok_or(Unmapped::Over)
     }
 
+    /// The consumer of `line` looks at no segment any more.
+    pub fn unpin(&self, line: &Line) {
+        line.pin.store(0, ANNOUNCE);
+    }
+
     /// The slots of `segment` if it is installed, for a lone producer that begins in `line`. It may be
     /// over already, so this pins it; only if `head` is not beyond it afterwards, has it memory.
     pub fn reach_of(&self, arena: &Arena<'m>, segment: u64, line: &Line) -> Option<Reach<'m>> {

@@ -26,7 +26,7 @@ pub struct Posted {
     pub(crate) attention: Word,
     /// Where a queue that is shut ends, see [`crate::ring`].
     pub(crate) end: Word,
-    /// 1 from when the first producer has attached.
+    /// How many producers have attached.
     pub(crate) begun: Word,
 }
 

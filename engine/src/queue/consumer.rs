@@ -18,8 +18,8 @@ use crate::arena::{Block, PAYLOADS, Unmapped};
 use crate::error::{AttachError, PopError};
 use crate::registry::{Seat, Side};
 use crate::ring::{
-    Asking, Attention, Corrupt, Grip, Look, PlainTake, Reference, Ring, Shape, Stalled, Taken,
-    payload,
+    Asking, Attention, Corrupt, Grip, Look, PlainTake, Reach, Reference, Ring, Shape, Stalled,
+    Taken, payload,
 };
 use crate::wait::Want;
 use crate::wait::clock::Deadline;
@@ -540,7 +540,15 @@ fn move_to(
             true
         }
         Err(Unmapped::Missing) => !shared.ring().is_untouched(),
-        Err(Unmapped::Over) => true,
+        Err(Unmapped::Over) => {
+            // Our pin may have moved on, so what we saw before may be gone; and we do not see this one.
+            let left = grip.reach().first().map(|ticket| shared.ring().segment_of(ticket));
+            grip.move_to(Reach::nothing());
+            segments.unpin(grip.line());
+            trail.follow(shared, seat, left);
+            trail.follow(shared, seat, Some(segment));
+            true
+        }
     }
 }
 

@@ -50,7 +50,8 @@ impl Ground for Mapped {
             return Err(lacking(Limit::MaxBytes));
         }
         self.region.reserve(at, bytes).map_err(|errno| match errno {
-            Errno::NOSPC => lacking(Limit::FileSystem),
+            // Of an anonymous file it is the system that has none: it promises no more than there is.
+            Errno::NOSPC if matches!(self.region, Region::Named(_)) => lacking(Limit::FileSystem),
             _ => lacking(Limit::System),
         })?;
         if self.region.resident() > self.max_bytes {

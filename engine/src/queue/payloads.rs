@@ -3,7 +3,7 @@
 use std::ptr::NonNull;
 
 use super::shared::Shared;
-use crate::arena::{Arena, Block, NoMemory, PAYLOADS};
+use crate::arena::{Arena, Block, Limit, NoMemory, PAYLOADS};
 use crate::error::PushError;
 use crate::layout::geometry::COLLECTED;
 use crate::registry::Seat;
@@ -65,7 +65,9 @@ impl Payloads {
         let max = shared.request().message_max;
         let arena = shared.arena().ok_or(PushError::TooLarge { len, max })?;
         if len > SMALL_MAX {
-            let class = arena.class_for(len).ok_or(PushError::TooLarge { len, max })?;
+            // No longer than `max`, but longer than any block: `max_bytes` allows none as large.
+            let lacks = PushError::NoMemory { needed: len as u64, limit: Limit::MaxBytes };
+            let class = arena.class_for(len).ok_or(lacks)?;
             return Ok((claim(shared, arena, seat, class, len)?, 0));
         }
         if let Some((block, used)) = self.open {

@@ -96,6 +96,7 @@ impl Shared {
             parts: unsafe { outliving(&*parts) },
         });
         let registry = Registry { lines, soles, worlds };
+        registry.know_ourselves();
         let request = geometry.request;
         let (_classes, _parts) = (classes, parts);
         Ok(Self { ring, arena, segments, registry, items, room, request, _classes, _parts, ground })
@@ -171,9 +172,13 @@ impl Shared {
 
     /// Shuts the queue down if it is to end with its producers, and they are gone.
     fn end_without_producers(&self, thoroughly: bool) {
-        let may_end =
-            self.request.ends_with_producers && self.ring.has_begun() && !self.ring.is_shut();
-        if may_end && !self.registry.has_producers(self.estate(), thoroughly) {
+        let begun = self.ring.begun();
+        let may_end = self.request.ends_with_producers && begun > 0 && !self.ring.is_shut();
+        if !may_end || self.registry.has_producers(self.estate(), thoroughly) {
+            return;
+        }
+        // One that came while we looked may have a line that we had seen vacant, and others have left since.
+        if self.ring.begun() == begun {
             self.shut_down();
         }
     }

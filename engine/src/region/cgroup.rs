@@ -15,6 +15,8 @@ struct Kind<'t> {
     group: &'t str,
     limit: &'static str,
     used: &'static str,
+    /// In `memory.stat`, pages of files that the kernel gives up before it lacks any.
+    cached: [&'static str; 2],
 }
 
 impl<'t> Kind<'t> {
@@ -24,13 +26,15 @@ impl<'t> Kind<'t> {
         let (controllers, group) = rest.split_once(':')?;
         if controllers.is_empty() {
             let (limit, used) = ("memory.max", "memory.current");
-            return Some(Self { root: "/sys/fs/cgroup", group, limit, used });
+            let cached = ["inactive_file", "active_file"];
+            return Some(Self { root: "/sys/fs/cgroup", group, limit, used, cached });
         }
         controllers.split(',').any(|one| one == "memory").then_some(Self {
             root: "/sys/fs/cgroup/memory",
             group,
             limit: "memory.limit_in_bytes",
             used: "memory.usage_in_bytes",
+            cached: ["total_inactive_file", "total_active_file"],
         })
     }
 
@@ -47,6 +51,30 @@ impl<'t> Kind<'t> {
     fn left_in(&self, group: &Path) -> Option<u64> {
         let read = |file| fs::read_to_string(group.join(file)).ok()?.trim().parse::<u64>().ok();
         // "max" is no number, and no limit.
-        Some(read(self.limit)?.saturating_sub(read(self.used)?))
+        let left = read(self.limit)?.saturating_sub(read(self.used)?);
+        let stat = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
+        Some(left.saturating_add(self.cached_by(&stat)))
+    }
+
+    /// Of what is used.
+    fn cached_by(&self, stat: &str) -> u64 {
+        let lines = stat.lines().filter_map(|line| line.split_once(' '));
+        let cached = lines.filter(|(name, _)| self.cached.contains(name));
+        cached.filter_map(|(_, bytes)| bytes.trim().parse::<u64>().ok()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Kind;
+
+    #[test]
+    fn pages_of_files_are_no_lack() {
+        let of = |line| Kind::of(line).unwrap();
+        let stat = "anon 7\nfile 900\ninactive_file 300\nactive_file 40\ntotal_inactive_file 5\n";
+        assert_eq!(of("0::/a/b").cached_by(stat), 340);
+        assert_eq!(of("9:cpu,memory:/a").cached_by(stat), 5);
+        assert_eq!(of("0::/").cached_by(""), 0);
+        assert!(Kind::of("3:cpu:/a").is_none());
     }
 }

@@ -18,6 +18,9 @@ pub(crate) use named::{Named, check_name};
 
 use crate::error::{AttachError, CreateError};
 
+/// Bytes that are reserved by one call.
+const PIECE: usize = 4 << 20;
+
 /// Readable, writable, zeroed when new, aligned to 128 bytes, and at this address until dropped.
 #[derive(Debug)]
 pub(crate) enum Region {
@@ -76,7 +79,7 @@ impl Region {
     /// Reserves pages in the sparse part.
     pub(crate) fn reserve(&self, at: usize, bytes: usize) -> rustix::io::Result<()> {
         let Some(fd) = self.file() else { return Ok(()) };
-        allocate(fd, FallocateFlags::KEEP_SIZE, at, bytes)
+        allocate_in_pieces(fd, FallocateFlags::KEEP_SIZE, at, bytes)
     }
 
     /// Gives the pages in that range back.
@@ -114,13 +117,26 @@ fn reserve_fixed(fd: BorrowedFd<'_>, bytes: usize, what: &str) -> Result<(), Cre
     if needed > available {
         return Err(CreateError::Memory { needed, available });
     }
-    allocate(fd, FallocateFlags::empty(), 0, bytes).map_err(|errno| match errno {
+    allocate_in_pieces(fd, FallocateFlags::empty(), 0, bytes).map_err(|errno| match errno {
         Errno::NOSPC | Errno::NOMEM | Errno::FBIG => {
             let left = rustix::fs::fstatvfs(fd).map_or(0, |stat| stat.f_bavail * stat.f_frsize);
             CreateError::Memory { needed, available: left.min(available) }
         }
         errno => create_failed("fallocate", what, errno),
     })
+}
+
+/// What a signal interrupts the kernel undoes, and begins again: a large piece would never be done beside a timer. If
+/// there is an error, what came before stays.
+fn allocate_in_pieces(
+    fd: BorrowedFd<'_>,
+    how: FallocateFlags,
+    at: usize,
+    bytes: usize,
+) -> rustix::io::Result<()> {
+    (0..bytes)
+        .step_by(PIECE)
+        .try_for_each(|done| allocate(fd, how, at + done, PIECE.min(bytes - done)))
 }
 
 fn allocate(

@@ -55,10 +55,13 @@ impl Named {
             Err(ShmemError::MappingIdExists) => {
                 return Err(CreateError::Exists { name: name.to_owned() });
             }
-            Err(ShmemError::MapCreateFailed(_)) => {
-                return Err(CreateError::AddressSpace { needed: len as u64 });
+            Err(error) => {
+                return Err(match errno_of(&error) {
+                    Errno::NOMEM => CreateError::AddressSpace { needed: len as u64 },
+                    // Of which of its calls, the crate does not say.
+                    errno => create_failed("shm_open", name, errno),
+                });
             }
-            Err(error) => return Err(create_failed("shm_open", name, errno_of(&error))),
         };
         // The crate would unlink whatever has the name by then.
         shmem.set_owner(false);
@@ -92,6 +95,7 @@ impl Named {
                 Ok(named) if is_born(named.base()) => return tried,
                 Ok(_) => AttachError::Unfinished,
                 Err(AttachError::Empty) => AttachError::Empty,
+                Err(AttachError::Unfinished) => AttachError::Unfinished,
                 Err(_) => return tried,
             };
             if waited.elapsed() > BIRTH_MAX {
@@ -112,12 +116,18 @@ impl Named {
             return Err(AttachError::Owner { expected, found: stat.st_uid });
         }
         usable_len(stat.st_size, least)?;
+        // Before its pages are reserved, to read them in a mapping may be a SIGBUS.
+        let mut magic = [0; 8];
+        if rustix::io::pread(&fd, &mut magic, 0).is_err() || magic == [0; 8] {
+            return Err(AttachError::Unfinished);
+        }
         let shmem = ShmemConf::new().os_id(&id).open().map_err(|error| match error {
             ShmemError::MapSizeZero => AttachError::Empty,
-            ShmemError::MapOpenFailed(_) => {
-                AttachError::AddressSpace { needed: stat.st_size.cast_unsigned() }
-            }
-            error => attach_failed("shm_open", name, errno_of(&error)),
+            error => match errno_of(&error) {
+                Errno::NOMEM => AttachError::AddressSpace { needed: stat.st_size.cast_unsigned() },
+                Errno::NOENT => AttachError::NotFound { name: name.to_owned() },
+                errno => attach_failed("shm_open", name, errno),
+            },
         })?;
         // The name may have changed hands between the two: what counts is what was mapped.
         usable_len(i64::try_from(shmem.len()).unwrap_or(i64::MAX), least)?;
@@ -145,7 +155,8 @@ impl Drop for Named {
             return;
         }
         let id = object(&self.name);
-        if open_fd(&id).is_ok_and(|(_, stat)| identity(&stat) == owned) {
+        // By its path, as there may be no descriptor left.
+        if rustix::fs::stat(format!("/dev/shm{id}")).is_ok_and(|stat| identity(&stat) == owned) {
             _ = shm::unlink(&id);
         }
     }

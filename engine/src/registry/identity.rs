@@ -1,14 +1,21 @@
 //! Which process is that, and does it live?
 //!
 //! Never by time, and what cannot be known counts as alive: a wrong "dead" would corrupt a queue, a
-//! late one leaves a line or a slot unused for a while.
+//! late one leaves a line or a slot unused for a while. So who cannot be known is never thought dead: who could be,
+//! but for a lack of descriptors or memory, does not attach.
 //!
 //! A process is told apart from any other by its pid, the moment it started, and the *world* that
-//! both are relative to: the boot and the pid namespace. All three survive `exec`, threads that come
+//! both are relative to: the boot and the namespaces of pids and of time. All three survive `exec`, threads that come
 //! and go, and handles that move between threads; none is inherited by `fork`; a later process of
 //! the same pid has another start.
 
 use std::fs;
+use std::io;
+use std::sync::Mutex;
+
+use rustix::io::Errno;
+
+use crate::lineage::Lineage;
 
 /// A process, as another can look it up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,16 +28,6 @@ pub(crate) struct Identity {
 impl Identity {
     /// Start times have so many bits in a line: two years of ticks, and then the same again.
     pub(crate) const STARTED: u64 = (1 << 36) - 1;
-
-    /// This process, as long as `/proc` knows it by the pid it knows itself by.
-    pub(crate) fn own() -> Self {
-        let pid = std::process::id();
-        let started = match Stat::of(pid) {
-            Looked::Found(stat) => stat.started,
-            Looked::Gone | Looked::Unknown => 0,
-        };
-        Self { pid, started }
-    }
 
     /// Is that process of our world certainly gone?
     pub(crate) fn is_dead(self) -> bool {
@@ -45,19 +42,67 @@ impl Identity {
     }
 }
 
-/// A hash of the boot and the pid namespace, 0 if unknown. Not kept: a child forked into a new
-/// namespace has another than its parent.
-pub(crate) fn own_world() -> u64 {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    let namespace = fs::read_link("/proc/self/ns/pid");
-    // A /proc of another namespace knows us by another pid, and others by theirs.
-    let known_as = fs::read_link("/proc/self").ok().and_then(|pid| pid.to_str()?.parse().ok());
-    let (Ok(boot), Ok(namespace)) = (boot, namespace) else { return 0 };
-    if known_as != Some(std::process::id()) {
-        return 0;
+/// This process, and its world.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Own {
+    pub(crate) identity: Identity,
+    /// A hash of the boot and the namespaces; 0 if unknown.
+    pub(crate) world: u64,
+}
+
+impl Own {
+    /// As `/proc` knows us; kept, if it does, so that later no descriptor is needed.
+    pub(crate) fn get() -> io::Result<Self> {
+        static KNOWN: Mutex<Option<(Lineage, Own)>> = Mutex::new(None);
+        // Not waited for: in a forked child it may be locked for ever. And a child may be in another world.
+        let mut known = KNOWN.try_lock().ok();
+        if let Some(Some((lineage, own))) = known.as_deref().copied()
+            && lineage.is_own()
+        {
+            return Ok(own);
+        }
+        let own = Self::look()?;
+        if let Some(known) = known.as_deref_mut().filter(|_| own.can_be_judged()) {
+            *known = Some((Lineage::own(), own));
+        }
+        Ok(own)
     }
-    let text = format!("{} {}", boot.trim(), namespace.display());
-    // FNV-1a: the same in every build, unlike the standard library's hashers.
+
+    fn look() -> io::Result<Self> {
+        let pid = std::process::id();
+        let stat = told(fs::read(format!("/proc/{pid}/stat")))?;
+        let stat = stat.and_then(|text| Stat::parse(pid, &text));
+        let identity = Identity { pid, started: stat.map_or(0, |stat| stat.started) };
+        let boot = told(fs::read_to_string("/proc/sys/kernel/random/boot_id"))?;
+        // A /proc of another namespace knows us by another pid, and others by theirs.
+        let known_as = fs::read_link("/proc/self").ok().and_then(|pid| pid.to_str()?.parse().ok());
+        let namespaces = fs::read_link("/proc/self/ns/pid").ok().filter(|_| known_as == Some(pid));
+        let world = boot.zip(namespaces).map_or(0, |(boot, pids)| {
+            // Start times are told as of the clock of whoever asks. Older kernels have one for all.
+            let time = fs::read_link("/proc/self/ns/time").unwrap_or_default();
+            hash(&format!("{} {} {}", boot.trim(), pids.display(), time.display()))
+        });
+        Ok(Self { identity, world })
+    }
+
+    fn can_be_judged(self) -> bool {
+        self.identity.started != 0 && self.world != 0
+    }
+}
+
+/// What a file says, or nothing if we may not know; an error only if we cannot look now.
+fn told<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    const LACKS: [Errno; 3] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+    match read {
+        Err(error) if Errno::from_io_error(&error).is_some_and(|errno| LACKS.contains(&errno)) => {
+            Err(error)
+        }
+        read => Ok(read.ok()),
+    }
+}
+
+/// FNV-1a: the same in every build, unlike the standard library's hashers.
+fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
@@ -77,7 +122,7 @@ struct Stat {
 
 impl Stat {
     fn of(pid: u32) -> Looked {
-        match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        match fs::read(format!("/proc/{pid}/stat")) {
             Ok(text) => Self::parse(pid, &text).map_or(Looked::Unknown, Looked::Found),
             // /proc may be hidden (hidepid) or absent: only "no such process" counts.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -92,9 +137,11 @@ impl Stat {
         }
     }
 
-    /// The fields behind the command, which may itself hold spaces and parentheses.
-    fn parse(pid: u32, text: &str) -> Option<Self> {
-        let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
+    /// The fields behind the command, which may itself hold spaces, parentheses and any other bytes.
+    fn parse(pid: u32, text: &[u8]) -> Option<Self> {
+        let command = text.iter().rposition(|&byte| byte == b')')?;
+        let fields = std::str::from_utf8(&text[command + 1..]).ok()?;
+        let mut fields = fields.split_ascii_whitespace();
         let state = fields.next()?;
         // `started` is field 22 of the file; the state was field 3.
         let started = fields.nth(18)?.parse::<u64>().ok()? & Identity::STARTED;
@@ -115,10 +162,18 @@ mod tests {
 
     #[test]
     fn this_process_lives() {
-        let own = Identity::own();
-        assert_ne!(own.started, 0);
-        assert_ne!(own_world(), 0);
-        assert!(!own.is_dead());
+        let own = Own::get().unwrap();
+        assert_ne!(own.identity.started, 0);
+        assert_ne!(own.world, 0);
+        assert!(!own.identity.is_dead());
+    }
+
+    #[test]
+    fn whatever_a_command_is_called_it_can_be_told() {
+        let text = b"7 (a) \xe4\xb8) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20 21";
+        let stat = Stat::parse(7, text).unwrap();
+        assert_eq!((stat.started, stat.is_over), (4711, false));
+        assert!(Stat::parse(7, b"7 (cut").is_none());
     }
 
     #[test]
@@ -137,7 +192,7 @@ mod tests {
 
     #[test]
     fn another_process_of_the_same_pid_is_not_the_one_that_attached() {
-        let own = Identity::own();
+        let own = Own::get().unwrap().identity;
         assert!(Identity { started: own.started + 1, ..own }.is_dead());
     }
 

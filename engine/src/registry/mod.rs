@@ -12,6 +12,9 @@
 
 mod identity;
 
+use std::thread;
+use std::time::Duration;
+
 use crate::arena::Arena;
 use crate::error::AttachError;
 use crate::layout::cells::Line;
@@ -21,7 +24,10 @@ use crate::order::{ANNOUNCE, LOST, OCCUPANT, OCCUPY};
 use crate::ring::{Ring, Role};
 use crate::sync::Word;
 use crate::sync::fence::{self, Fences};
-use identity::{Identity, own_world};
+use identity::{Identity, Own};
+
+/// So often a vacant line is looked for, a millisecond apart.
+const CROWDED_LOOKS: u32 = 10;
 
 /// Producer or consumer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,12 +141,12 @@ impl<'m> Registry<'m> {
             // Before the first light fence of this process, which may be a forked child.
             fence::register().map_err(|errno| AttachError::Membarrier { source: errno.into() })?;
         }
-        let occupant = self.own_occupant(side);
-        // Whoever vacated the lines of the dead, we or another: look again.
-        let at = self.occupy(occupant).or_else(|| {
-            self.recover(estate);
-            self.occupy(occupant)
-        });
+        let own = Own::get().map_err(|source| {
+            let what = "/proc, to be known by".to_owned();
+            AttachError::Os { call: "open", what, source }
+        })?;
+        let occupant = self.occupant(own, side);
+        let at = self.occupy(occupant).or_else(|| self.wait_for_line(estate, occupant));
         let at = at.ok_or(AttachError::Crowded { lines: self.lines.len() })?;
         let line = &self.lines[at];
         let mut seat =
@@ -154,17 +160,49 @@ impl<'m> Registry<'m> {
         Ok(seat)
     }
 
+    /// While there are descriptors: to attach then needs none.
+    pub(crate) fn know_ourselves(self) {
+        // If there is a reason why not, who attaches is told.
+        _ = Own::get();
+    }
+
+    /// There is no vacant line. Those of the dead are vacated, by us or another; and who recovers has one for a
+    /// moment.
+    #[cold]
+    fn wait_for_line(self, estate: Estate<'_>, occupant: Occupant) -> Option<usize> {
+        self.recover(estate);
+        (0..CROWDED_LOOKS).find_map(|look| {
+            if look > 0 {
+                thread::sleep(Duration::from_millis(1));
+            }
+            self.occupy(occupant)
+        })
+    }
+
     /// Gives back what dead participants held, as far as that can be known. Says what it was.
     pub(crate) fn recover(self, estate: Estate<'_>) -> Recovered {
         let participants = self.reap(estate, |_| true);
+        self.free_soles();
         let slots = estate.ring.sweep();
         let blocks = estate.arena.map_or(0, |arena| self.visit(|line| arena.sweep(line)));
         Recovered { participants, slots, blocks }
     }
 
+    /// Whoever asks next may not be able to judge who held an exclusive side.
+    fn free_soles(self) {
+        let Ok(own) = Own::get() else { return };
+        for sole in self.soles {
+            let seen = Occupant(sole.load(OCCUPANT));
+            if seen.0 != 0 && self.is_dead(seen, own.world) {
+                _ = sole.compare_exchange(seen.0, 0, OCCUPY, LOST);
+            }
+        }
+    }
+
     /// Does something from a line that is ours meanwhile; nothing, if none is vacant.
     fn visit(self, work: impl FnOnce(usize) -> usize) -> usize {
-        let visitor = self.own_occupant(Side::Consumer);
+        let Ok(own) = Own::get() else { return 0 };
+        let visitor = self.occupant(own, Side::Consumer);
         let Some(at) = self.occupy(visitor) else { return 0 };
         let done = work(at);
         self.lines[at].vacate(visitor.0);
@@ -175,13 +213,14 @@ impl<'m> Registry<'m> {
     ///
     /// Reads /proc for each such line: for rare occasions.
     pub(crate) fn reap(self, estate: Estate<'_>, concerns: impl Fn(&Line) -> bool) -> usize {
-        let world = own_world();
+        // An heir that nobody could judge would have the line for ever.
+        let Ok(own) = Own::get() else { return 0 };
         let settled = |&(at, line): &(usize, &Line)| {
             let occupant = Occupant(line.occupant());
-            if occupant.0 == 0 || !concerns(line) || !self.is_dead(occupant, world) {
+            if occupant.0 == 0 || !concerns(line) || !self.is_dead(occupant, own.world) {
                 return false;
             }
-            let heir = self.own_occupant(Side::Consumer);
+            let heir = self.occupant(own, Side::Consumer);
             let ours = line.inherit(occupant.0, heir.0);
             if ours {
                 estate.settle(at, line);
@@ -192,8 +231,8 @@ impl<'m> Registry<'m> {
         self.lines.iter().enumerate().filter(settled).count()
     }
 
-    fn own_occupant(self, side: Side) -> Occupant {
-        Occupant::new(Identity::own(), self.own_place(), side)
+    fn occupant(self, own: Own, side: Side) -> Occupant {
+        Occupant::new(own.identity, self.place_of(own.world), side)
     }
 
     /// Is any producer attached, as far as is known? Dead ones are looked for if `thoroughly`.
@@ -222,8 +261,7 @@ impl<'m> Registry<'m> {
     }
 
     /// Our world's place in the list, from 1; 0 if it is unknown or the list is full.
-    fn own_place(self) -> u64 {
-        let own = own_world();
+    fn place_of(self, own: u64) -> u64 {
         if own == 0 {
             return 0;
         }
@@ -286,9 +324,9 @@ impl<'m> Seat<'m> {
         side: Side,
     ) -> Result<Option<Occupant>, AttachError> {
         let sole = &registry.soles[side as usize];
-        let world = own_world();
         loop {
             let seen = Occupant(sole.load(OCCUPANT));
+            let world = Own::get().map_or(0, |own| own.world);
             if seen.0 != 0 && !registry.is_dead(seen, world) {
                 let pid = seen.identity().pid;
                 return Err(AttachError::Taken { role: Role::One, side: side.name(), pid });
@@ -309,7 +347,26 @@ impl Drop for Seat<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Identity, Occupant, Side};
+    use std::process::Command;
+
+    use super::{Identity, Line, Occupant, Own, Registry, Side, Word};
+    use crate::order::OCCUPANT;
+
+    #[test]
+    fn an_exclusive_side_of_a_dead_participant_is_freed_and_of_a_living_one_not() {
+        let mut child = Command::new("true").spawn().unwrap();
+        let dead = Identity { pid: child.id(), started: Identity::STARTED };
+        child.wait().unwrap();
+        let own = Own::get().unwrap();
+        let worlds = std::array::from_fn(|_| Word::new(0));
+        let lines: [Line; 0] = [];
+        let registry = Registry { lines: &lines, soles: &[0; 2].map(Word::new), worlds: &worlds };
+        let living = registry.occupant(own, Side::Consumer).0;
+        let dead = registry.occupant(Own { identity: dead, ..own }, Side::Producer).0;
+        let soles = [dead, living].map(Word::new);
+        Registry { soles: &soles, ..registry }.free_soles();
+        assert_eq!([&soles[0], &soles[1]].map(|sole| sole.load(OCCUPANT)), [0, living]);
+    }
 
     #[test]
     fn an_occupant_is_packed_and_unpacked() {

@@ -15,7 +15,7 @@
 
 use super::Ring;
 use super::mark::Attention;
-use crate::order::{BEGUN, END, ENDED, HEAD, LOST, TAIL};
+use crate::order::{BEGIN, BEGUN, END, ENDED, HEAD, LOST, TAIL};
 use crate::sync::fence::{self, Refused};
 use crate::sync::step;
 
@@ -46,12 +46,12 @@ pub struct Look {
 impl Ring<'_> {
     /// A producer has attached.
     pub fn begin(&self) {
-        self.control.posted.begun.store(1, BEGUN);
+        self.control.posted.begun.fetch_add(1, BEGIN);
     }
 
-    /// Has any producer ever attached?
-    pub fn has_begun(&self) -> bool {
-        self.control.posted.begun.load(BEGUN) != 0
+    /// How many producers have ever attached.
+    pub fn begun(&self) -> u64 {
+        self.control.posted.begun.load(BEGUN)
     }
 
     /// Has the queue been shut down? Then no put begins any more.
