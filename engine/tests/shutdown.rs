@@ -3,6 +3,7 @@
 mod crew;
 
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -214,23 +215,33 @@ fn a_queue_ends_when_the_last_producer_leaves() {
     }
 }
 
-/// Two threads hand over from one producer to the next, again and again: there is one at every moment.
+/// One thread hands over from one producer to the next, again and again, so that there is one at every moment; the
+/// other attaches producers and drops them, and so looks whether there are others. It looks at four thousand places
+/// of consumers, between those of the producers.
 #[test]
 fn a_queue_does_not_end_between_producers_that_overlap() {
-    const TIMES: u32 = 30_000;
-    let queue = Options::new(4).participants(5).ends_with_producers().create_heap().unwrap();
+    const TIMES: u32 = 40_000;
+    let queue = Options::new(4).participants(4_096).ends_with_producers().create_heap().unwrap();
+    let first = queue.consumer().unwrap();
+    let _between: Vec<_> = (0..4_000).map(|_| queue.consumer().unwrap()).collect();
+    let mut producer = queue.producer().unwrap();
+    drop(first);
+    let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                let mut producer = queue.producer().unwrap();
-                for time in 0..TIMES {
-                    let successor = queue.producer().unwrap();
-                    drop(std::mem::replace(&mut producer, successor));
-                    assert!(!queue.is_shut_down(), "after {time} times");
-                }
-            });
-        }
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                drop(queue.producer().unwrap());
+            }
+        });
+        let ended = (0..TIMES).find(|_| {
+            let successor = queue.producer().unwrap();
+            drop(std::mem::replace(&mut producer, successor));
+            queue.is_shut_down()
+        });
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(ended, None);
     });
+    drop(producer);
     assert!(queue.is_shut_down());
 }
 
