@@ -135,3 +135,24 @@ fn participants_of_another_pid_namespace_are_never_thought_dead() {
     }
     queue.producer().unwrap().push(b"nobody waits for them").unwrap();
 }
+
+/// In another time namespace the same process has another start time.
+#[test]
+fn participants_of_another_time_namespace_are_never_thought_dead() {
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command.args(["--time", "--boottime", "86400"]);
+        command
+    };
+    if !unshare().arg("true").status().is_ok_and(|status| status.success()) {
+        println!("not shown: this user may not make time namespaces");
+        return;
+    }
+    let queue = Options::new(2).create_anonymous().unwrap();
+    let mut command = unshare();
+    command.arg(env::current_exe().unwrap());
+    let stranger = Producer::start_as(command, &queue, 1, 0);
+    assert_eq!(queue.recover(), Recovered::default());
+    assert_eq!(queue.participants(), 1);
+    stranger.kill();
+}
