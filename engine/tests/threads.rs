@@ -261,3 +261,25 @@ fn timeouts_are_never_early() {
     // A timeout beyond the clock is none.
     assert_eq!(consumer.pop_timeout(&mut [0; 48], Duration::MAX), Ok(1));
 }
+
+/// Many more than there are places for, while they are taken: what was not put is what comes last.
+#[test]
+fn what_finds_no_place_is_the_end_of_a_batch() {
+    const COUNT: u64 = 200_000;
+    let queue = Options::new(64).participants(2).create_heap().unwrap();
+    let (mut producer, mut consumer) = (queue.producer().unwrap(), queue.consumer().unwrap());
+    let messages: Vec<_> = (0..COUNT).map(u64::to_ne_bytes).collect();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut rest = &messages[..];
+            while let Ok(put) = producer.try_push_many(&rest[..rest.len().min(500)])
+                && !rest.is_empty()
+            {
+                rest = &rest[put..];
+            }
+        });
+        let got: Vec<u64> = (0..COUNT).map(|_| consumer.pop_value().unwrap()).collect();
+        queue.shut_down();
+        assert!(got.into_iter().eq(0..COUNT));
+    });
+}

@@ -114,3 +114,20 @@ fn a_plain_take_beside_a_shutdown() {
         assert_eq!(got, if put { vec![1] } else { Vec::new() });
     });
 }
+
+/// What a lone producer has published counts, also if it is killed before it moves `tail`. Unbounded.
+#[test]
+fn what_is_published_counts() {
+    explore("lone P publishes || len", None, || {
+        let rig = Arc::new(Rig::with_roles(2, 2, 1, Role::One, Role::Many));
+        let producer = {
+            let rig = Arc::clone(&rig);
+            thread::spawn(move || rig.ring().publish_alone_only(&rig.hand(0), &1_u64.to_ne_bytes()))
+        };
+        assert!(rig.ring().len() <= 1);
+        producer.join().unwrap();
+        assert_eq!(rig.ring().len(), 1);
+        assert_eq!(rig.pop_plain(), Some(1));
+        assert_eq!(rig.ring().len(), 0);
+    });
+}

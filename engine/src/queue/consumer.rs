@@ -223,7 +223,7 @@ impl Consumer {
 
     /// What is not plain goes on elsewhere, as for a producer.
     #[inline(always)]
-    fn pop_by(
+    pub(super) fn pop_by(
         &mut self,
         buffer: &mut [u8],
         deadline: impl FnOnce() -> Deadline,

@@ -57,7 +57,7 @@ impl Consumer {
         self.pop_ref_by(Deadline::after(timeout))
     }
 
-    fn pop_ref_by(&mut self, deadline: Deadline) -> Result<Message<'_>, PopError> {
+    pub(super) fn pop_ref_by(&mut self, deadline: Deadline) -> Result<Message<'_>, PopError> {
         self.hold(|consumer, scratch| match deadline {
             Deadline::NOW => consumer.take_at_once(scratch, usize::MAX),
             deadline => consumer.take(scratch, usize::MAX, deadline),

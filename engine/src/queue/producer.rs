@@ -197,12 +197,15 @@ impl Producer {
         let mut done = 0;
         for messages in messages.chunks(RUN_MAX) {
             match with_bytes(messages, |bytes| self.try_push_all(bytes)) {
-                Ok(put) => done += put,
+                Ok(put) => {
+                    done += put;
+                    // Later ones may not come before those that found no place.
+                    if put < messages.len() {
+                        break;
+                    }
+                }
                 Err(error) if done == 0 => return Err(error),
                 Err(_) => break,
-            }
-            if !done.is_multiple_of(RUN_MAX) {
-                break;
             }
         }
         Ok(done)

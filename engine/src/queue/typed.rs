@@ -6,6 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::{Consumer, Loan, Message, Producer, Uncommitted};
 use crate::error::{PartlyPut, PopError, PushError};
+use crate::wait::clock::Deadline;
 
 /// A value as a message of its bytes.
 #[repr(transparent)]
@@ -92,9 +93,13 @@ impl Consumer {
         &mut self,
         timeout: Duration,
     ) -> Result<T, PopError> {
+        if timeout.is_zero() {
+            return self.try_pop_value();
+        }
+        let deadline = Deadline::after(timeout);
         self.value_by(
-            |consumer, bytes| consumer.pop_timeout(bytes, timeout),
-            |consumer| consumer.pop_ref_timeout(timeout),
+            |consumer, bytes| consumer.pop_by(bytes, || deadline),
+            |consumer| consumer.pop_ref_by(deadline),
         )
     }
 

@@ -180,13 +180,13 @@ impl<'m> Ring<'m> {
     }
 
     /// Messages in the queue, puts in progress included: exact at some instant of the call. (But where tickets
-    /// were passed over, which must be counted, and consumers do not stop for that, a few counts must do. And a
-    /// lone producer killed between publishing and moving `tail` leaves that one short.)
+    /// were passed over, which must be counted, and consumers do not stop for that, a few counts must do. And of a
+    /// growing ring what a lone producer has published counts when `tail` moves, if it is not killed before.)
     pub fn len(&self) -> u64 {
         let mut head = self.control.head.load(HEAD);
         let (mut len, mut counts) = (0, 0);
         for _ in 0..RESTARTS_MAX {
-            let tail = self.control.tail.load(TAIL).min(self.last());
+            let tail = self.tail_seen(head);
             let used = tail.saturating_sub(head);
             // In a growing ring `head` moves past whatever is passed over.
             let is_exact = self.shape.growing || self.is_quiet();
@@ -200,6 +200,18 @@ impl<'m> Ring<'m> {
             head = again;
         }
         len
+    }
+
+    /// Behind all messages, as far as `tail` says so; and what a lone producer has published before it moves it.
+    fn tail_seen(&self, head: u64) -> u64 {
+        let last = self.last();
+        let tail = self.control.tail.load(TAIL).min(last);
+        if self.shape.producers != Role::One {
+            return tail;
+        }
+        let first = tail.max(head);
+        let published = (first..last).take(RUN_MAX).take_while(|&ticket| self.is_published(ticket));
+        first + published.count() as u64
     }
 
     /// How many of these tickets, not more than there are slots, were passed over. One that was stays

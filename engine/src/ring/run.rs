@@ -21,6 +21,9 @@ use crate::sync::{fence, step};
 /// The most messages of one claim, or take.
 pub const RUN_MAX: usize = 64;
 
+/// With these in attention, a ticket may count for nothing: each is looked at by itself.
+const ONE_BY_ONE: u64 = Attention::SKIPS | Attention::SHUT;
+
 /// Messages that were taken together, and are nobody else's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
@@ -181,6 +184,9 @@ impl Ring<'_> {
     /// room for: message n goes to `out[n * run_stride..]`, its length to `lens[n]`. `None`: there is none
     /// that could be taken like that, or somebody else was faster; all else is left to [`Ring::pop`].
     pub fn pop_run(&self, grip: &Grip<'_>, out: &mut [u8], lens: &mut [usize]) -> Option<Run> {
+        if self.attention().has(ONE_BY_ONE) {
+            return None;
+        }
         let inline_max = self.shape.inline_max;
         let head = self.control.head.load(HEAD);
         let places = out.chunks_exact_mut(self.run_stride()).zip(lens);
@@ -201,7 +207,7 @@ impl Ring<'_> {
     /// If `size` is 0.
     #[inline(always)]
     pub fn pop_row(&self, grip: &Grip<'_>, out: &mut [u8], size: usize) -> Option<Run> {
-        if size > self.shape.inline_max {
+        if size > self.shape.inline_max || self.attention().has(ONE_BY_ONE) {
             return None;
         }
         let head = self.control.head.load(HEAD);
@@ -244,7 +250,7 @@ impl Ring<'_> {
         // Pairs with the heavy fences in pass::finish and Ring::look_for_end: seq (seen) before attention and
         // mark. What was copied in vain is thrown away.
         fence::light(self.shape.fences);
-        if self.attention_fenced().has(Attention::SKIPS | Attention::SHUT) {
+        if self.attention_fenced().has(ONE_BY_ONE) {
             return None;
         }
         if count == 0 || !self.advance_by(head, count as u64) {

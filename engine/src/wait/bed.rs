@@ -53,9 +53,11 @@ mod futex {
         let none = futex::WaitvFlags::empty();
         let slept = futex::waitv(&waits, none, time.as_ref(), ClockId::Monotonic);
         match (slept, gates) {
-            (Err(Errno::NOSYS), &[(first, epoch), ..]) => sleep(first, epoch, soon),
+            (Ok(_) | Err(Errno::AGAIN | Errno::INTR), _) => Rest::Woken,
             (Err(Errno::TIMEDOUT), _) => Rest::TimeUp,
-            _ => Rest::Woken,
+            // An older kernel, or a filter that refuses what it does not know.
+            (Err(_), &[(first, epoch), ..]) => sleep(first, epoch, soon),
+            (Err(_), []) => Rest::Woken,
         }
     }
 

@@ -82,7 +82,11 @@ impl<'m> Want<'m> {
         let fenced = fence::heavy(ring.shape().fences);
         // Without the fence a wake can be missed: look again soon.
         let longest = if fenced.is_ok() { RECHECK_NS } else { RECHECK_UNFENCED_NS };
-        attempt().ok_or_else(|| bed::sleep(self.gate, epoch, deadline.within(longest)))
+        attempt().ok_or_else(|| match bed::sleep(self.gate, epoch, deadline.within(longest)) {
+            // Whoever woke came when we had just ended by ourselves.
+            Rest::TimeUp if self.gate.epoch.load(EPOCH) != epoch => Rest::Woken,
+            rest => rest,
+        })
     }
 
     /// Sleeps as [`Want::park`] does, for any of several things.

@@ -9,6 +9,9 @@ use crate::ring::{Attention, RUN_MAX, Run};
 /// How many messages were got at once, and whether none was published behind them.
 type Got = (usize, bool);
 
+/// Bytes of memory in which messages of one get are shown, but for a single one.
+const SCRATCH_MAX: usize = 4 << 20;
+
 impl Consumer {
     /// Gets what messages there are now, at most `most`, and gives each to `each`, in order. Says how
     /// many: if fewer, there was no other at some moment of the call. Those in slots are taken several at
@@ -113,9 +116,11 @@ impl Consumer {
     /// Several messages from their slots, or one as it comes.
     fn pop_run(&mut self, most: usize, each: &mut impl FnMut(&[u8])) -> Result<Got, PopError> {
         self.ensure_own()?;
-        let stride = self.shared.ring().run_stride();
+        let ring = self.shared.ring();
+        let stride = ring.run_stride();
+        let places = usize::try_from(ring.shape().capacity).unwrap_or(RUN_MAX);
         let mut lens = [0; RUN_MAX];
-        let lens = &mut lens[..most.min(RUN_MAX)];
+        let lens = &mut lens[..most.min(RUN_MAX).min(places).min(SCRATCH_MAX / stride).max(1)];
         let mut scratch = std::mem::take(&mut self.scratch);
         // Zeroed once.
         scratch.resize(scratch.len().max(stride * lens.len()), 0);
