@@ -5,7 +5,7 @@ mod runner;
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::hash::{BuildHasher, RandomState};
-use std::io;
+use std::io::{self, Write};
 use std::process::{ExitCode, exit};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
@@ -65,6 +65,7 @@ fn main() -> ExitCode {
         a_failing_initializer_breaks_the_pool,
         initializers_that_end_their_worker_break_the_pool,
         workers_end_after_so_many_tasks,
+        who_keeps_stdout_locked_does_not_hold_up_new_workers,
         a_job_behind_a_long_one_goes_to_who_is_idle,
         a_killed_worker_is_an_error_and_is_replaced,
         whoever_is_killed_every_task_ends_once,
@@ -446,6 +447,16 @@ fn workers_end_after_so_many_tasks() {
     assert!(tasks.values().all(|&tasks| tasks <= 3), "{tasks:?}");
     pool.close();
     pool.join().unwrap();
+}
+
+fn who_keeps_stdout_locked_does_not_hold_up_new_workers() {
+    let pool = Pool::builder().processes(1).maxtasksperchild(1).create().unwrap();
+    let mut out = io::stdout().lock();
+    let mut answers = pool.imap(square, 0..5, None).unwrap();
+    for number in 0..5 {
+        assert_eq!(answers.next_timeout(PATIENCE).unwrap().unwrap(), number * number);
+        out.flush().unwrap();
+    }
 }
 
 fn pid_for(_: u8) -> u32 {

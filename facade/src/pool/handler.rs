@@ -185,7 +185,7 @@ impl Handler {
         let process = Process::new(work, (setup,)).daemon(true);
         let name = process.get_name().replace("Process-", "PoolWorker-");
         let process = process.name(name);
-        process.start()?;
+        process.start_unflushed()?;
         let (watched, events) = (process.clone(), self.shared.events.clone());
         let watch = move || {
             _ = watched.join();

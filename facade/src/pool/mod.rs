@@ -10,6 +10,7 @@ mod worker;
 
 use std::any::type_name;
 use std::fmt;
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, ThreadId};
 
@@ -90,6 +91,8 @@ impl Pool {
     }
 
     fn start(shared: Shared, plan: Plan) -> Result<Self, PoolError> {
+        // Here, and not again for the successors of workers: see Process::start_unflushed.
+        _ = io::stdout().flush();
         let shared = Arc::new(shared);
         let processes = plan.processes;
         let handler = Handler::new(Arc::clone(&shared), plan)?;

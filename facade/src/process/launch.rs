@@ -1,7 +1,7 @@
 //! Starting children: this program again, or a copy of this process.
 
 use std::env;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{self, Command, Stdio};
@@ -63,8 +63,6 @@ fn spawn(plan: &Plan, call: &Call) -> Result<Launched, ProcessError> {
         args,
     };
     let sent = Sent::new(&orders).map_err(ProcessError::os("memfd_create"))?;
-    // What was printed before stays before what the child prints.
-    _ = io::stdout().flush();
     let mut command = command(&sent, [parent].into_iter().chain(queues).collect());
     let child = command.spawn().map_err(ProcessError::os("execve(/proc/self/exe)"))?;
     adopt(child.id(), sent)

@@ -15,6 +15,7 @@ mod wait;
 
 use std::any::type_name;
 use std::fmt;
+use std::io::{self, Write};
 use std::ops::Neg;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -231,6 +232,13 @@ impl Process {
     /// [`ProcessError`]: what is wrong with the task, its arguments or this process; the system's
     /// refusals. It may be tried again, unless it was started.
     pub fn start(&self) -> Result<(), ProcessError> {
+        // What was printed before stays before what the child prints.
+        _ = io::stdout().flush();
+        self.start_unflushed()
+    }
+
+    /// The same for a thread of ours: it must not wait for somebody who keeps stdout locked.
+    pub(crate) fn start_unflushed(&self) -> Result<(), ProcessError> {
         // Those that have ended meanwhile are not left zombies.
         family::reap();
         let mut plan = self.shared.plan();
