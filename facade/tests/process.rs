@@ -103,6 +103,7 @@ fn main() -> ExitCode {
         a_forked_child_may_have_children,
         forked_daemons_end_with_their_parent,
         a_pool_does_not_run_in_a_forked_child,
+        no_copy_holds_up_who_starts_a_child_beside_it,
         the_end_of_a_program_waits_for_its_children,
         the_end_of_a_child_waits_for_its_children,
         the_end_of_a_copy_touches_nobodys_children,
@@ -803,6 +804,42 @@ fn a_pool_does_not_run_in_a_forked_child() {
     }));
     assert_eq!(process.failure(), None);
     pool.apply(read_all, ()).unwrap();
+}
+
+fn no_copy_holds_up_who_starts_a_child_beside_it() {
+    extern "C" fn linger() {
+        if SLOW.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    static SLOW: AtomicBool = AtomicBool::new(true);
+    // So that forks last long enough to meet.
+    // SAFETY: it may be called at any time; the handler only sleeps.
+    assert_eq!(unsafe { nix::libc::pthread_atfork(Some(linger), None, None) }, 0);
+    let over = AtomicBool::new(false);
+    let took = thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut copies = Vec::new();
+            while !over.load(Ordering::Relaxed) {
+                copies.push(started(forked(sleep).daemon(true)));
+                copies.truncate(100);
+            }
+        });
+        let starts = scope.spawn(|| {
+            let took = (0..20).map(|_| {
+                let start = Instant::now();
+                ended(Process::new(nothing, ()));
+                start.elapsed()
+            });
+            took.max()
+        });
+        let took = starts.join();
+        over.store(true, Ordering::Relaxed);
+        took
+    });
+    SLOW.store(false, Ordering::Relaxed);
+    assert!(took.unwrap() < Some(PATIENCE / 2), "a child was not started before a copy ended");
 }
 
 /// Has it ended? (Whoever it was left to may not have waited for it yet.)

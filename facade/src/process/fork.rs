@@ -28,9 +28,11 @@ pub(super) fn fork(plan: &Plan, closure: Closure) -> Result<Launched, (Closure, 
     };
     let (mut out, err) = (io::stdout().lock(), io::stderr().lock());
     _ = out.flush();
+    // After stdout: who has that locked may be starting a child.
+    let alone = launch::alone();
     // SAFETY: whoever made the closure knows what a copy can do (contract of Process::fork).
     let forked = u32::try_from(unsafe { libc::fork() }).map_err(|_| io::Error::last_os_error());
-    drop((out, err));
+    drop((alone, out, err));
     if let Ok(0) = forked {
         let code = panic::catch_unwind(AssertUnwindSafe(|| live(plan, parent, &sent, closure)));
         end(code.unwrap_or(FAILED));

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{self, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
@@ -64,8 +64,18 @@ fn spawn(plan: &Plan, call: &Call) -> Result<Launched, ProcessError> {
     };
     let sent = Sent::new(&orders).map_err(ProcessError::os("memfd_create"))?;
     let mut command = command(&sent, [parent].into_iter().chain(queues).collect());
-    let child = command.spawn().map_err(ProcessError::os("execve(/proc/self/exe)"))?;
-    adopt(child.id(), sent)
+    let spawned = {
+        let _alone = alone();
+        command.spawn()
+    };
+    adopt(spawned.map_err(ProcessError::os("execve(/proc/self/exe)"))?.id(), sent)
+}
+
+/// No other thread starts a child of ours while this is held. `Command` waits for the end of a pipe that its
+/// child closes by execve; a copy of this process made meanwhile would keep that open as long as it lives.
+pub(super) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A child that nobody has waited for, so the pid is its own. If there is an error, there is no child.

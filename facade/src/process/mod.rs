@@ -182,6 +182,9 @@ impl Process {
     /// strictly, fork(2) allows async-signal-safe functions only. Besides, these can be relied on: queues
     /// of this crate, the allocator of glibc, printing by `std`. Threads of libraries count, too, and so do
     /// those of a [`Pool`](crate::Pool).
+    ///
+    /// Another thread's `std::process::Command::spawn`, if it is under way just then, does not return before the
+    /// copy has ended: the copy has the pipe that it waits on. (Processes and pools of this crate take turns.)
     #[must_use = "a process runs when it is started"]
     pub unsafe fn fork<F, R>(task: F) -> Self
     where
