@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         in_a_daemon,
         pool_that_is_forgotten,
         forget_pool,
+        pool_without_a_thread,
     ]);
     runner::run(tests![
         apply_returns_what_the_task_returns,
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         workers_are_daemons_of_who_is_none,
         workers_end_with_a_killed_parent,
         a_forgotten_pool_ends_with_its_process,
+        a_pool_without_a_thread_leaves_no_workers,
         numbers_are_checked,
     ])
 }
@@ -647,6 +649,20 @@ fn a_forgotten_pool_ends_with_its_process() {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", pids.get_nowait().unwrap()));
         assert!(stat.is_err() || stat.is_ok_and(|stat| stat.contains(") Z ")), "a worker is left");
     }
+}
+
+fn pool_without_a_thread() {
+    // SAFETY: this process has no other threads. It is what `std` gives those that do not say otherwise.
+    unsafe { std::env::set_var("RUST_MIN_STACK", (1_usize << 60).to_string()) };
+    assert!(matches!(Pool::new(2), Err(PoolError::Thread(_))));
+    assert_eq!(active_children().len(), 0);
+}
+
+fn a_pool_without_a_thread_leaves_no_workers() {
+    let process = Process::new(pool_without_a_thread, ());
+    process.start().unwrap();
+    assert!(process.join_timeout(PATIENCE).unwrap());
+    assert_eq!((process.exitcode(), process.failure()), (Some(0), None));
 }
 
 fn numbers_are_checked() {

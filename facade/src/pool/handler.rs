@@ -67,10 +67,7 @@ impl Handler {
         let mut handler =
             Self { shared, plan, workers, workers_made: 0, stillborn: 0, last_exitcode: 0 };
         while handler.workers.len() < handler.plan.processes {
-            if let Err(error) = handler.start_worker() {
-                handler.end();
-                return Err(error);
-            }
+            handler.start_worker()?;
         }
         Ok(handler)
     }
@@ -99,7 +96,6 @@ impl Handler {
                 }
             }
         }
-        self.end();
     }
 
     fn hear(&mut self, event: Event) {
@@ -255,6 +251,13 @@ impl Handler {
             _ = worker.watch.join();
         }
         self.shared.fail_all(&Fault::Terminated);
+    }
+}
+
+/// However it comes to an end: also if it gets no thread to run in.
+impl Drop for Handler {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
