@@ -48,6 +48,8 @@ fn main() -> ExitCode {
         in_a_daemon,
         pool_that_is_forgotten,
         forget_pool,
+        be_small,
+        text_length,
         pool_without_a_thread,
     ]);
     runner::run(tests![
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         workers_end_with_a_killed_parent,
         a_forgotten_pool_ends_with_its_process,
         a_pool_without_a_thread_leaves_no_workers,
+        arguments_without_memory_are_an_error,
         numbers_are_checked,
     ])
 }
@@ -137,6 +140,10 @@ fn sleepy(number: u64) -> u64 {
 
 fn length(bytes: Vec<u8>) -> usize {
     bytes.len()
+}
+
+fn text_length(text: String) -> usize {
+    text.len()
 }
 
 fn repeat(byte: u8, times: usize) -> Vec<u8> {
@@ -663,6 +670,31 @@ fn a_pool_without_a_thread_leaves_no_workers() {
     process.start().unwrap();
     assert!(process.join_timeout(PATIENCE).unwrap());
     assert_eq!((process.exitcode(), process.failure()), (Some(0), None));
+}
+
+/// Leaves this process 32 MiB more than it has.
+fn be_small() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = statm.split(' ').next().unwrap().parse().unwrap();
+    let most = pages * rustix::param::page_size() as u64 + (32 << 20);
+    setrlimit(Resource::As, Rlimit { current: Some(most), maximum: None }).unwrap();
+}
+
+fn arguments_without_memory_are_an_error() {
+    let pool = Pool::builder().processes(2).initializer(be_small, ()).create().unwrap();
+    let lens = [5, 100 << 20, 7, 120 << 20, 9];
+    let lost = lens.map(|len| pool.apply_async(text_length, ("x".repeat(len),)).unwrap());
+    for (answer, len) in lost.iter().zip(lens) {
+        match answer.get_timeout(PATIENCE) {
+            Ok(got) => assert!(got == len && len < 10),
+            Err(PoolError::Lost { text }) => {
+                assert!(len > 10 && text.contains("there is no memory for them"), "{len}: {text}");
+            }
+            Err(error) => panic!("{len}: {error}"),
+        }
+    }
+    assert_eq!(pool.map(text_length, vec!["x".repeat(100); 9], None).unwrap(), [100; 9]);
 }
 
 fn numbers_are_checked() {

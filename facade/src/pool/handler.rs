@@ -58,6 +58,10 @@ struct Worker {
     held: Vec<u64>,
     ready: bool,
     told_to_end: bool,
+    /// Why it could not get the first of its jobs, if so.
+    no_memory: Option<String>,
+    /// A job was taken back from it: that may have been the one that it could not get.
+    robbed: bool,
 }
 
 impl Handler {
@@ -113,6 +117,10 @@ impl Handler {
                 let outcomes = outcomes.into_iter().map(|outcome| outcome.map_err(Fault::Task));
                 self.shared.deliver(job, outcomes);
             }
+            Event::NoMemory { worker, why } => {
+                let by = self.workers.iter_mut().find(|w| w.id == worker);
+                by.into_iter().for_each(|w| w.no_memory = Some(why.clone()));
+            }
             Event::Died { worker } => {
                 if let Some(at) = self.workers.iter().position(|w| w.id == worker) {
                     let worker = self.workers.swap_remove(at);
@@ -131,7 +139,15 @@ impl Handler {
             not_taken.extend(job);
         }
         worker.held.retain(|&held| not_taken.iter().all(|job| job.id != held));
-        for job in not_taken.into_iter().rev() {
+        let mut not_taken = not_taken.into_iter();
+        // Nor could its successor get that one, nor the next. If it is with another, that one will say so.
+        if let Some(why) = worker.no_memory.filter(|_| !worker.robbed)
+            && let Some(job) = not_taken.next()
+        {
+            let fault = Fault::Task(Failure::Args(why));
+            self.shared.deliver(job.id, std::iter::repeat(Err(fault)));
+        }
+        for job in not_taken.rev() {
             self.shared.take_back(job);
         }
         for job in worker.held {
@@ -195,8 +211,17 @@ impl Handler {
         };
         let builder = thread::Builder::new().name("shmq-pool-watch".to_owned());
         let watch = builder.stack_size(256 << 10).spawn(watch).map_err(PoolError::Thread)?;
-        let (held, ready, told_to_end) = (Vec::new(), false, false);
-        self.workers.push(Worker { id, process, watch, jobs, held, ready, told_to_end });
+        self.workers.push(Worker {
+            id,
+            process,
+            watch,
+            jobs,
+            held: Vec::new(),
+            ready: false,
+            told_to_end: false,
+            no_memory: None,
+            robbed: false,
+        });
         Ok(())
     }
 
@@ -279,6 +304,7 @@ impl Worker {
     fn take_back(&mut self) -> Option<Job> {
         let job = self.jobs.get_nowait().ok()??;
         self.held.retain(|&held| held != job.id);
+        self.robbed = true;
         Some(job)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::error::GetError;
 use crate::queue::Queue;
 use crate::task::{self, Failure, Registered, chain};
 use crate::wire::{Bytes, EncodeError, refuse};
@@ -33,6 +34,11 @@ pub(super) enum Event {
         worker: u64,
         job: u64,
         outcomes: Vec<Result<Bytes, Failure>>,
+    },
+    /// The worker has no memory for the next job, and ends. That stays in its queue.
+    NoMemory {
+        worker: u64,
+        why: String,
     },
     /// From this process: somebody has changed something.
     Look,
@@ -107,8 +113,14 @@ pub(crate) fn work(setup: Setup) {
     say(&events, Event::Ready { worker });
     let mut done = 0;
     while jobs_max.is_none_or(|most| done < most) {
-        // Whoever cannot get any more has lost its pool, as one that was told to end has.
-        let Ok(Some(Job { id, task, items })) = jobs.get() else { return };
+        let Job { id, task, items } = match jobs.get() {
+            Ok(Some(job)) => job,
+            Err(error @ GetError::NoMemory { .. }) => {
+                return say(&events, Event::NoMemory { worker, why: chain(&error) });
+            }
+            // Whoever cannot get any more has lost its pool, as one that was told to end has.
+            _ => return,
+        };
         let outcomes: Vec<_> = items.iter().map(|args| run(task, args)).collect();
         drop(items);
         let count = outcomes.len();
