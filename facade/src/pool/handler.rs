@@ -16,7 +16,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::error::{Fault, PoolError};
-use super::shared::{Phase, Shared};
+use super::shared::{Phase, Shared, insist};
 use super::worker::{Event, Initializer, Job, Setup, work};
 use crate::error::GetError;
 use crate::process::Process;
@@ -201,13 +201,7 @@ impl Handler {
         let (watched, events) = (process.clone(), self.shared.events.clone());
         let watch = move || {
             _ = watched.join();
-            // If there is no memory, there may be some soon.
-            for _ in 0..DEATH_TRIES {
-                if events.put(Event::Died { worker: id }).is_ok() {
-                    return;
-                }
-                thread::sleep(Duration::from_millis(10));
-            }
+            insist(|| events.put(Event::Died { worker: id }).is_ok());
         };
         let builder = thread::Builder::new().name("shmq-pool-watch".to_owned());
         let watch = builder.stack_size(256 << 10).spawn(watch).map_err(PoolError::Thread)?;
@@ -285,9 +279,6 @@ impl Drop for Handler {
         self.end();
     }
 }
-
-/// How often a death is told to a queue that has no memory for it.
-const DEATH_TRIES: u32 = 1_000;
 
 impl Worker {
     fn give(&mut self, shared: &Shared, job: Job) {

@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use super::batch::{Batch, Outcome};
 use super::error::{Fault, PoolError};
@@ -37,6 +39,19 @@ struct State {
     jobs_made: u64,
     /// The thread has been told to look, and has not looked yet.
     told_to_look: bool,
+}
+
+/// How often something is told to a queue that has no memory for it.
+const TRIES: u32 = 1_000;
+
+/// Tries until it is done, for some seconds: if there is no memory, there may be some soon.
+pub(super) fn insist(is_done: impl Fn() -> bool) {
+    for _ in 0..TRIES {
+        if is_done() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// The items from `first` on of a batch.
@@ -76,8 +91,9 @@ impl Shared {
             return;
         }
         state.phase = phase;
-        // If there is no memory to say so, the thread sees it at its next event.
-        _ = self.tell(state);
+        drop(state);
+        // If that fails, the thread sees it at its next event.
+        insist(|| self.tell(&mut self.state()).is_ok());
     }
 
     /// Calls `task` with each of `items`, so many in a job.
@@ -87,7 +103,7 @@ impl Shared {
         items: Vec<Bytes>,
         chunksize: usize,
     ) -> Result<Arc<Batch>, PoolError> {
-        let mut state = self.state();
+        let state = &mut *self.state();
         if let Some(why) = state.broken.clone() {
             return Err(PoolError::Broken { why });
         }
@@ -95,6 +111,7 @@ impl Shared {
             return Err(PoolError::NotRunning);
         }
         let batch = Arc::new(Batch::new(items.len()));
+        let older = state.backlog.len();
         let mut first = 0;
         let mut items = items.into_iter();
         loop {
@@ -109,20 +126,25 @@ impl Shared {
             state.waiting.insert(id, waiting);
             state.backlog.push_back(Job { id, task, items });
         }
-        self.tell(state)?;
+        if let Err(error) = self.tell(state) {
+            // Who is told so may call again: nothing of this is to be done.
+            for job in state.backlog.drain(older..) {
+                state.waiting.remove(&job.id);
+            }
+            return Err(error);
+        }
         Ok(batch)
     }
 
-    /// Has the thread look, unless it is about to.
-    fn tell(&self, mut state: MutexGuard<'_, State>) -> Result<(), PoolError> {
-        if std::mem::replace(&mut state.told_to_look, true) {
-            return Ok(());
+    /// Has the thread look, unless it is about to. With the lock, so that nobody relies on a try that fails;
+    /// the queue has no bound, so this does not block.
+    fn tell(&self, state: &mut State) -> Result<(), PoolError> {
+        if !state.told_to_look {
+            let told = self.events.put(Event::Look);
+            told.map_err(|error| PoolError::Broken { why: chain(&error) })?;
+            state.told_to_look = true;
         }
-        drop(state);
-        self.events.put(Event::Look).map_err(|error| {
-            self.looks();
-            PoolError::Broken { why: chain(&error) }
-        })
+        Ok(())
     }
 
     /// The thread looks from now on.
@@ -177,5 +199,33 @@ impl Shared {
         for Waiting { batch, first, items } in waiting.into_values() {
             batch.deliver(first, std::iter::repeat_n(Err(fault.clone()), items));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Phase, Shared};
+    use crate::pool::worker::Event;
+    use crate::queue::Queue;
+    use crate::wire;
+
+    #[test]
+    fn calls_that_nobody_can_be_told_of_are_forgotten() {
+        let events = Queue::builder().max_bytes(1 << 20).create().unwrap();
+        let shared = Shared::new(events.clone());
+        while events.put(Event::Look).is_ok() {}
+        let items = || vec![wire::to_bytes(&7).unwrap(); 5];
+        for _ in 0..2 {
+            assert!(shared.submit(0, items(), 2).is_err());
+            assert!(shared.next_job().is_none());
+        }
+        let full = events.qsize();
+        std::thread::scope(|scope| {
+            let closing = scope.spawn(|| shared.enter(Phase::Closed));
+            while shared.phase() == Phase::Running {}
+            assert!(!closing.is_finished());
+            assert_eq!(events.clear().unwrap(), full);
+        });
+        assert!(events.qsize() == 1 && shared.is_finished());
     }
 }
