@@ -10,6 +10,7 @@
 //! Unlike a look at the queue's length that also passes over the tokens of the dead which never got there.
 
 use std::fmt;
+use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
@@ -332,7 +333,7 @@ impl<T: Decode> JoinableQueue<T> {
     /// # Errors
     /// As for [`Queue::get`].
     pub fn get(&self) -> Result<T, GetError> {
-        self.got(self.values.get())
+        self.got(Queue::get)
     }
 
     /// As [`Queue::get_timeout`], else as [`JoinableQueue::get`].
@@ -340,7 +341,7 @@ impl<T: Decode> JoinableQueue<T> {
     /// # Errors
     /// As for [`Queue::get_timeout`].
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
-        self.got(self.values.get_timeout(timeout))
+        self.got(|values| values.get_timeout(timeout))
     }
 
     /// As [`Queue::get_nowait`], else as [`JoinableQueue::get`].
@@ -348,10 +349,11 @@ impl<T: Decode> JoinableQueue<T> {
     /// # Errors
     /// As for [`Queue::get_nowait`].
     pub fn get_nowait(&self) -> Result<T, GetError> {
-        self.got(self.values.get_nowait())
+        self.got(Queue::get_nowait)
     }
 
-    /// As [`Queue::get_many`]. Say [`task_done`](JoinableQueue::task_done) as many times.
+    /// As [`Queue::get_many`]. Say [`task_done`](JoinableQueue::task_done) as many times. (If decoding panics,
+    /// what was taken together with that value stays unfinished.)
     ///
     /// # Errors
     /// As for [`Queue::get_many`].
@@ -403,7 +405,19 @@ impl<T: Decode> JoinableQueue<T> {
         Unfinished { value: Some(value), queue: self.clone() }
     }
 
-    fn got(&self, got: Result<T, GetError>) -> Result<T, GetError> {
+    fn got(&self, get: impl FnOnce(&Queue<T>) -> Result<T, GetError>) -> Result<T, GetError> {
+        /// Only decoding panics, which is code of others; the value has been taken by then.
+        struct Lost<'q, T>(&'q JoinableQueue<T>);
+
+        impl<T> Drop for Lost<'_, T> {
+            fn drop(&mut self) {
+                self.0.drop_tasks(1);
+            }
+        }
+
+        let lost = Lost(self);
+        let got = get(&self.values);
+        mem::forget(lost);
         match got {
             Ok(_) => self.took(),
             // Nobody else can say that it is done.

@@ -98,7 +98,7 @@ impl<T: DeserializeOwned> Decode for T {
 
 /// Encodes `value`.
 pub(crate) fn to_bytes<T: Serialize>(value: &T) -> Result<Bytes, EncodeError> {
-    encode(value, Bytes::Short { len: 0, bytes: [0; SHORT] })
+    encode(value, Bytes::default())
 }
 
 /// Encodes `value` behind what is in `buffer`.
@@ -149,6 +149,12 @@ pub(crate) enum Bytes {
 /// As many as make no `Bytes` larger than a `Vec`.
 const SHORT: usize = 15;
 const _: () = assert!(size_of::<Bytes>() == size_of::<Vec<u8>>());
+
+impl Default for Bytes {
+    fn default() -> Self {
+        Self::Short { len: 0, bytes: [0; SHORT] }
+    }
+}
 
 impl Extend<u8> for Bytes {
     fn extend<I: IntoIterator<Item = u8>>(&mut self, more: I) {

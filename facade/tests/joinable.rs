@@ -3,10 +3,12 @@
 mod runner;
 
 use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Deserializer, Serialize};
 use shmq::{
     GetError, JoinableQueue, Manager, ManagerJoinableQueue, Pool, Process, PutError, Queue,
     SimpleQueue, TaskDoneError,
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         shutting_down_and_clearing_leave_nothing_unfinished,
         closing_leaves_the_count,
         a_guard_is_done_whatever_drops_it,
+        what_panics_when_it_is_got_is_done,
         workers_in_processes_are_joined,
         a_worker_that_dies_leaves_its_task,
         whoever_waits_for_a_place_may_be_killed,
@@ -312,6 +315,26 @@ fn a_guard_is_done_whatever_drops_it() {
     let task = queue.get_task().unwrap();
     queue.task_done().unwrap();
     assert!(is_too_many(task.finish()));
+}
+
+#[derive(Debug, Serialize)]
+struct Unreadable;
+
+impl<'de> Deserialize<'de> for Unreadable {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        panic!("as it must");
+    }
+}
+
+fn what_panics_when_it_is_got_is_done() {
+    let tasks = JoinableQueue::new(1).unwrap();
+    for get in [JoinableQueue::get, JoinableQueue::get_nowait] {
+        tasks.put_timeout(Unreadable, PATIENCE).unwrap();
+        assert!(catch_unwind(AssertUnwindSafe(|| get(&tasks))).is_err());
+        assert_eq!(tasks.unfinished_tasks(), 0);
+    }
+    assert!(tasks.get_nowait().unwrap_err().is_empty());
+    assert!(is_too_many(tasks.task_done()));
 }
 
 fn workers_in_processes_are_joined() {

@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use shmq::{
     Manager, ManagerQueue, Pool, PoolError, Process, Queue, Value, active_children, current_process,
 };
@@ -49,6 +49,8 @@ fn main() -> ExitCode {
         pool_that_is_forgotten,
         forget_pool,
         be_small,
+        take_fragile,
+        make_fragile,
         text_length,
         pool_without_a_thread,
     ]);
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         starmap_spreads_the_arguments,
         imap_gives_answers_as_they_come,
         an_error_in_the_middle_is_one_items,
+        what_panics_on_the_way_is_an_error,
         callbacks_are_called,
         large_arguments_and_answers_travel,
         queues_travel_by_the_initializer_only,
@@ -144,6 +147,38 @@ fn length(bytes: Vec<u8>) -> usize {
 
 fn text_length(text: String) -> usize {
     text.len()
+}
+
+/// Panics when it is decoded, unless it is whole; and when it is encoded, if it is neither.
+#[derive(Debug, PartialEq)]
+enum Fragile {
+    Whole,
+    Cracked,
+    Broken,
+}
+
+impl Value for Fragile {}
+
+impl Serialize for Fragile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        assert!(*self != Self::Broken, "not encoded");
+        (*self == Self::Whole).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fragile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        assert!(bool::deserialize(deserializer)?, "not decoded");
+        Ok(Self::Whole)
+    }
+}
+
+fn take_fragile(_: Fragile) -> u32 {
+    std::process::id()
+}
+
+fn make_fragile(broken: bool) -> Fragile {
+    if broken { Fragile::Broken } else { Fragile::Whole }
 }
 
 fn repeat(byte: u8, times: usize) -> Vec<u8> {
@@ -310,6 +345,18 @@ fn an_error_in_the_middle_is_one_items() {
         let error = pool.map(fail_softly, 0..20, Some(chunksize)).unwrap_err();
         assert_eq!(error.to_string(), "not 3");
     }
+}
+
+fn what_panics_on_the_way_is_an_error() {
+    let pool = Pool::new(1).unwrap();
+    let worker = pool.apply(pid, ()).unwrap();
+    let is_panic = |error: PoolError, expected| {
+        assert!(matches!(error, PoolError::Panicked { text } if text == expected));
+    };
+    is_panic(pool.apply(take_fragile, (Fragile::Cracked,)).unwrap_err(), "not decoded");
+    is_panic(pool.apply(make_fragile, (true,)).unwrap_err(), "not encoded");
+    assert_eq!(pool.apply(make_fragile, (false,)).unwrap(), Fragile::Whole);
+    assert_eq!(pool.apply(take_fragile, (Fragile::Whole,)).unwrap(), worker);
 }
 
 fn callbacks_are_called() {

@@ -63,6 +63,8 @@ fn main() -> ExitCode {
         fill_up,
         fork_daemon,
         read_all,
+        return_queue,
+        take_fragile,
     ]);
     if let Ok(part) = env::var(PART) {
         return play(&part);
@@ -70,6 +72,8 @@ fn main() -> ExitCode {
     runner::run(tests![
         exit_codes_are_those_of_the_task,
         what_went_wrong_travels_back,
+        an_answer_need_not_travel,
+        arguments_may_panic,
         what_went_wrong_travels_back_though_nobody_reads_it,
         who_is_killed_says_nothing,
         signals_are_negative_exit_codes,
@@ -255,6 +259,32 @@ fn what_went_wrong_travels_back() {
     let failure = ended(Process::new(fill_up, ())).failure().unwrap();
     assert!(failure.starts_with("the value was not put: no memory for"), "{failure}");
     assert!(failure.contains("max_bytes"), "{failure}");
+}
+
+fn return_queue() -> Result<Queue<u8>, io::Error> {
+    Queue::new(1).map_err(io::Error::other)
+}
+
+fn an_answer_need_not_travel() {
+    let process = ended(Process::new(return_queue, ()));
+    assert_eq!((process.exitcode(), process.failure()), (Some(0), None));
+}
+
+#[derive(Serialize)]
+struct Fragile;
+
+impl<'de> Deserialize<'de> for Fragile {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        panic!("not decoded");
+    }
+}
+
+fn take_fragile(_: Fragile) {}
+
+fn arguments_may_panic() {
+    let process = ended(Process::new(take_fragile, (Fragile,)));
+    let failure = process.failure();
+    assert_eq!((process.exitcode(), failure.as_deref()), (Some(1), Some("not decoded")));
 }
 
 fn what_went_wrong_travels_back_though_nobody_reads_it() {

@@ -105,7 +105,7 @@ impl std::fmt::Debug for Initializer {
 pub(crate) fn work(setup: Setup) {
     let Setup { worker, jobs, events, initializer, jobs_max } = setup;
     if let Some(Initializer { task, args: Args::Arrived(args) }) = initializer
-        && let Err(failure) = run(task, &args)
+        && let Err(failure) = find(task).and_then(|task| task.run(&args))
     {
         say(&events, Event::Unready { why: format!("the initializer failed: {failure}") });
         exit(1);
@@ -121,7 +121,7 @@ pub(crate) fn work(setup: Setup) {
             // Whoever cannot get any more has lost its pool, as one that was told to end has.
             _ => return,
         };
-        let outcomes: Vec<_> = items.iter().map(|args| run(task, args)).collect();
+        let outcomes: Vec<_> = items.iter().map(|args| find(task)?.ask(args)).collect();
         drop(items);
         let count = outcomes.len();
         if let Err(error) = events.put(Event::Done { worker, job: id, outcomes }) {
@@ -133,11 +133,9 @@ pub(crate) fn work(setup: Setup) {
     }
 }
 
-fn run(task: u32, args: &Bytes) -> Result<Bytes, Failure> {
+fn find(task: u32) -> Result<&'static Registered, Failure> {
     let found = task::table().get(task as usize);
-    found.map_or(Err(Failure::Args("there is no such task".to_owned())), |task: &Registered| {
-        task.run(args)
-    })
+    found.ok_or_else(|| Failure::Args("there is no such task".to_owned()))
 }
 
 /// Who cannot be heard ends, which is noticed.

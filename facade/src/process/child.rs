@@ -90,7 +90,7 @@ fn follow(orders: Orders) -> Result<(), Failure> {
              place; call shmq::init with the same tasks in every process of a program"
         )));
     };
-    registered.run(&orders.args).map(drop)
+    registered.run(&orders.args)
 }
 
 /// So that `ps` shows the program's name, not that of the link it was started by.

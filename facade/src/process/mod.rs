@@ -191,7 +191,8 @@ impl Process {
         F: FnOnce() -> R + Send + 'static,
         R: Answer,
     {
-        Self::of(Work::Closure(Box::new(|| task::attempt(task).map(drop))))
+        let run = || task().into_value().map(drop).map_err(Failure::Failed);
+        Self::of(Work::Closure(Box::new(|| task::attempt(run))))
     }
 
     fn of(work: Work) -> Self {

@@ -19,16 +19,21 @@ pub struct Registered {
     run: Box<Run>,
 }
 
-/// From encoded arguments to an encoded answer.
-type Run = dyn Fn(&[u8]) -> Result<Bytes, Failure> + Send + Sync;
+/// From encoded arguments to an answer, encoded if somebody has a place for it.
+type Run = dyn Fn(&[u8], Option<&mut Bytes>) -> Result<(), Failure> + Send + Sync;
 
 impl Registered {
     /// Decodes the arguments, calls `task`, encodes what it returns.
     pub fn new<A: DeserializeOwned, F: Task<A>>(task: F) -> Self {
-        let run = move |args: &[u8]| {
-            let args = wire::decode::<A>(args).map_err(|error| Failure::args(&error))?;
-            let value = attempt(|| task.call(args))?;
-            wire::to_bytes(&value).map_err(|error| Failure::answer(&error))
+        let run = move |args: &[u8], answer: Option<&mut Bytes>| {
+            attempt(|| {
+                let args = wire::decode::<A>(args).map_err(|error| Failure::args(&error))?;
+                let value = task.call(args).into_value().map_err(Failure::Failed)?;
+                if let Some(answer) = answer {
+                    *answer = wire::to_bytes(&value).map_err(|error| Failure::answer(&error))?;
+                }
+                Ok(())
+            })
         };
         Self { id: id::<F>(), name: type_name::<F>(), run: Box::new(run) }
     }
@@ -37,18 +42,23 @@ impl Registered {
         self.name
     }
 
-    /// Runs it with encoded arguments.
-    pub(crate) fn run(&self, args: &[u8]) -> Result<Bytes, Failure> {
-        (self.run)(args)
+    /// Runs it with encoded arguments. Nobody gets the answer, so it need not be one that can travel.
+    pub(crate) fn run(&self, args: &[u8]) -> Result<(), Failure> {
+        (self.run)(args, None)
+    }
+
+    /// The same, for the encoded answer.
+    pub(crate) fn ask(&self, args: &[u8]) -> Result<Bytes, Failure> {
+        let mut answer = Bytes::default();
+        (self.run)(args, Some(&mut answer))?;
+        Ok(answer)
     }
 }
 
-/// Calls `task`, which may fail or panic.
-pub(crate) fn attempt<R: Answer>(task: impl FnOnce() -> R) -> Result<R::Value, Failure> {
-    match panic::catch_unwind(AssertUnwindSafe(|| task().into_value())) {
-        Ok(done) => done.map_err(Failure::Failed),
-        Err(panic) => Err(Failure::Panicked(text_of(&*panic))),
-    }
+/// Runs code of others, which may panic: a task, but also what decodes its arguments and encodes its answer.
+pub(crate) fn attempt(run: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    panic::catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|panic| Err(Failure::Panicked(text_of(&*panic))))
 }
 
 impl fmt::Debug for Registered {
