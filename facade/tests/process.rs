@@ -103,6 +103,7 @@ fn main() -> ExitCode {
         forked_children_know_who_they_are,
         queues_work_in_forked_children_beside_busy_threads,
         what_a_forked_child_was_given_is_dropped_once_in_each,
+        a_forked_child_knows_which_siblings_are_alive,
         what_was_printed_before_a_fork_is_printed_once,
         a_forked_child_may_have_children,
         forked_daemons_end_with_their_parent,
@@ -762,6 +763,21 @@ fn what_a_forked_child_was_given_is_dropped_once_in_each() {
     assert_eq!(drops.get_nowait().unwrap(), std::process::id());
 }
 
+fn a_forked_child_knows_which_siblings_are_alive() {
+    let sibling = std::sync::Arc::new(started(Process::new(sleep, ())));
+    let known = sibling.clone();
+    let copy = ended(forked(move || {
+        assert!(known.is_alive() && known.exitcode().is_none());
+        assert!(!known.join_timeout(Duration::from_millis(10)).unwrap());
+        known.kill().unwrap();
+        known.join().unwrap();
+        assert_eq!((known.is_alive(), known.exitcode()), (false, Some(255)));
+    }));
+    assert_eq!(copy.failure(), None);
+    sibling.join().unwrap();
+    assert_eq!(sibling.exitcode(), Some(-9));
+}
+
 /// A part played by this program.
 fn part(name: &str) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
@@ -915,7 +931,7 @@ fn the_end_of_a_copy_touches_nobodys_children() {
         ForkResult::Parent { child } => child,
         ForkResult::Child => {
             alarm::set(PATIENCE.as_secs() as u32 / 2);
-            exit(4)
+            exit(4 + active_children().len() as i32)
         }
     };
     assert_eq!(waitpid(copy, None).unwrap(), WaitStatus::Exited(copy, 4));

@@ -5,7 +5,7 @@ use std::num::NonZero;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -63,7 +63,10 @@ pub fn cpu_count() -> usize {
 pub fn active_children() -> Vec<Process> {
     reap();
     let children: Vec<_> = members().iter().filter_map(|member| member.handle.upgrade()).collect();
-    children.into_iter().map(|shared| Process { shared }).filter(Process::is_alive).collect()
+    let own = process::id();
+    let is_own = |shared: &Arc<Shared>| shared.started.get().is_some_and(|it| it.owner == own);
+    let children = children.into_iter().filter(is_own).map(|shared| Process { shared });
+    children.filter(Process::is_alive).collect()
 }
 
 fn members() -> MutexGuard<'static, Vec<Member>> {

@@ -282,14 +282,14 @@ impl Process {
         self.started("join")?.wait(Some(timeout))
     }
 
-    /// Was it started, and has it not ended?
+    /// Was it started, and has it not ended? (Also of a forked copy of who started it.)
     pub fn is_alive(&self) -> bool {
         self.shared.started.get().is_some_and(|started| started.exitcode().is_none())
     }
 
     /// How it ended: see [above](Self#exit-codes). `None` until then.
     ///
-    /// 255 if somebody else waited for it: nobody knows then.
+    /// 255 if somebody else waited for it: nobody knows then. So it is, too, in a forked copy of who started it.
     pub fn exitcode(&self) -> Option<i32> {
         self.shared.started.get()?.exitcode()
     }
@@ -414,6 +414,13 @@ impl Started {
         let mut state = self.state();
         let code = match &mut *state {
             State::Ended(code) => return Some(*code),
+            // Not a child of this copy: waitid says no more than that.
+            State::Running(_) if self.owner != std::process::id() => {
+                match wait::ended(self.pidfd.as_fd(), Some(Duration::ZERO)) {
+                    Ok(false) => return None,
+                    _ => UNKNOWN,
+                }
+            }
             State::Running(_) => {
                 let now = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
                 match waitid(WaitId::PidFd(self.pidfd.as_fd()), now) {
