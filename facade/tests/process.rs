@@ -64,6 +64,7 @@ fn main() -> ExitCode {
         fork_daemon,
         read_all,
         return_queue,
+        drop_daemons,
         take_fragile,
     ]);
     if let Ok(part) = env::var(PART) {
@@ -109,6 +110,7 @@ fn main() -> ExitCode {
         forked_daemons_end_with_their_parent,
         a_pool_does_not_run_in_a_forked_child,
         no_copy_holds_up_who_starts_a_child_beside_it,
+        whatever_the_parent_does_with_sigterm_it_ends_children,
         the_end_of_a_program_waits_for_its_children,
         the_end_of_a_child_waits_for_its_children,
         the_end_of_a_copy_touches_nobodys_children,
@@ -776,6 +778,36 @@ fn a_forked_child_knows_which_siblings_are_alive() {
     assert_eq!(copy.failure(), None);
     sibling.join().unwrap();
     assert_eq!(sibling.exitcode(), Some(-9));
+}
+
+fn drop_daemons(blocks: bool) {
+    use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+    if blocks {
+        SigSet::from(Signal::SIGTERM).thread_block().unwrap();
+    } else {
+        // SAFETY: no handler is set.
+        unsafe { signal(Signal::SIGTERM, SigHandler::SigIgn) }.unwrap();
+    }
+    for delay in [0, 50] {
+        for daemon in [Process::new(sleep, ()), forked(sleep)] {
+            let daemon = started(daemon.daemon(true));
+            thread::sleep(Duration::from_millis(delay));
+            drop(daemon);
+        }
+    }
+    let blocked = SigSet::thread_get_mask().unwrap();
+    assert_eq!(blocked.contains(Signal::SIGTERM), blocks);
+}
+
+fn whatever_the_parent_does_with_sigterm_it_ends_children() {
+    for blocks in [true, false] {
+        let parent = started(Process::new(drop_daemons, (blocks,)));
+        let in_time = parent.join_timeout(PATIENCE / 4).unwrap();
+        parent.kill().unwrap();
+        parent.join().unwrap();
+        assert!(in_time, "it waits for a daemon, blocks: {blocks}");
+        assert_eq!((parent.exitcode(), parent.failure()), (Some(0), None));
+    }
 }
 
 /// A part played by this program.

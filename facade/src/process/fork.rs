@@ -13,7 +13,7 @@ use std::process;
 use super::child::{FAILED, be, report};
 use super::launch::{self, Launched};
 use super::orders::Sent;
-use super::{Closure, ParentProcess, Plan, ProcessError, current_process, family};
+use super::{Closure, ParentProcess, Plan, ProcessError, current_process, family, sigterm};
 
 /// Runs `closure` in a copy of this process, or gives it back.
 pub(super) fn fork(plan: &Plan, closure: Closure) -> Result<Launched, (Closure, ProcessError)> {
@@ -30,6 +30,8 @@ pub(super) fn fork(plan: &Plan, closure: Closure) -> Result<Launched, (Closure, 
     _ = out.flush();
     // After stdout: who has that locked may be starting a child.
     let alone = launch::alone();
+    // What comes before the child accepts it is not lost.
+    let mask = sigterm::block();
     // SAFETY: whoever made the closure knows what a copy can do (contract of Process::fork).
     let forked = u32::try_from(unsafe { libc::fork() }).map_err(|_| io::Error::last_os_error());
     drop((alone, out, err));
@@ -37,6 +39,7 @@ pub(super) fn fork(plan: &Plan, closure: Closure) -> Result<Launched, (Closure, 
         let code = panic::catch_unwind(AssertUnwindSafe(|| live(plan, parent, &sent, closure)));
         end(code.unwrap_or(FAILED));
     }
+    sigterm::restore(&mask);
     let child = forked.map_err(ProcessError::os("fork")).and_then(|pid| launch::adopt(pid, sent));
     // If it runs, what the closure holds is the child's alone from now on.
     child.map_err(|error| (closure, error))
@@ -46,6 +49,8 @@ pub(super) fn fork(plan: &Plan, closure: Closure) -> Result<Launched, (Closure, 
 fn live(plan: &Plan, parent: ParentProcess, sent: &Sent, closure: Closure) -> i32 {
     _ = File::open("/dev/null").map(rustix::stdio::dup2_stdin);
     let Plan { name, daemon, identity, .. } = plan;
+    // Before threads are made, which inherit what is blocked.
+    sigterm::accept();
     let done = be(name.clone(), *daemon, identity.clone(), parent).and_then(|()| closure());
     report(done, name, sent.file())
 }

@@ -12,7 +12,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_
 
 use super::fork::fork;
 use super::orders::{Orders, Sent, VARIABLE};
-use super::{Call, Plan, ProcessError, Started, State, Work, current_process};
+use super::{Call, Plan, ProcessError, Started, State, Work, current_process, sigterm};
 use crate::hand_over;
 use crate::inherit::duplicate;
 
@@ -106,7 +106,9 @@ fn command(sent: &Sent, handed: Vec<OwnedFd>) -> Command {
     // Only the child's copies lose the flag: no other child can inherit them.
     let keep_open = move || {
         let mut numbers = handed.iter().map(AsRawFd::as_raw_fd).chain([orders]);
-        numbers.try_for_each(clear_cloexec)
+        numbers.try_for_each(clear_cloexec)?;
+        sigterm::accept();
+        Ok(())
     };
     // SAFETY: system calls only, which are async-signal-safe; it allocates nothing.
     unsafe { command.pre_exec(keep_open) };

@@ -11,6 +11,7 @@ mod family;
 mod fork;
 mod launch;
 mod orders;
+mod sigterm;
 mod wait;
 
 use std::any::type_name;
@@ -301,8 +302,8 @@ impl Process {
         started.sent.failure(is_killed)
     }
 
-    /// Sends SIGTERM, which ends it, unless the task has made other arrangements. Does nothing if it
-    /// has ended.
+    /// Sends SIGTERM, which ends it, unless the task has made other arrangements; those of this process do not
+    /// count. Does nothing if it has ended.
     ///
     /// A process that is ended at any instruction leaves the queues it uses whole and working.
     ///
