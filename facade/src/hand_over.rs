@@ -32,7 +32,7 @@ thread_local! {
     static RECEIVED: RefCell<Vec<Option<OwnedFd>>> = const { RefCell::new(Vec::new()) };
 }
 
-fn because(what: &str, why: &dyn Error) -> String {
+pub(crate) fn because(what: &str, why: &dyn Error) -> String {
     format!("{what}: {}", chain(why))
 }
 

@@ -6,8 +6,10 @@
 //! name is made, so none can be left behind. A pid or a descriptor that means something else by now is
 //! noticed by the uuid.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::{self, OpenOptions};
+use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -15,12 +17,13 @@ use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use shmq_engine::Wait;
 
 use crate::builder::Builder;
 use crate::error::CreateError;
-use crate::hand_over::Waiting;
+use crate::hand_over::{Waiting, because};
 use crate::joinable::JoinableQueue;
 use crate::queue::Queue;
 use crate::wire::refuse;
@@ -28,6 +31,9 @@ use crate::wire::refuse;
 const NOT_HERE: &str = "this queue has no descriptor to travel by; make it with Manager::queue";
 const GONE: &str = "neither the manager's process nor the sender's has this queue any more; \
                     keep the Manager, or a handle, until the receiver has it";
+
+const UNUSABLE: &str =
+    "neither the manager's descriptor of this queue nor the sender's can be opened";
 
 /// Makes queues that can be sent to any process of the same user, in any way: through other queues, as
 /// arguments of tasks of a [`Pool`](crate::Pool).
@@ -205,17 +211,44 @@ impl Place {
     }
 
     /// The queue that is there, if it is the one.
-    fn open(self, uuid: [u64; 2]) -> Option<shmq_engine::Queue> {
+    fn open(self, uuid: [u64; 2]) -> Result<shmq_engine::Queue, Missing> {
         let path = format!("/proc/{}/fd/{}", self.pid, self.fd);
         // Opening something else may have effects: a number that is used again may be anything.
-        let link = fs::read_link(&path).ok()?;
-        if !link.as_os_str().as_encoded_bytes().starts_with(b"/memfd:shmq") {
-            return None;
+        let link = fs::read_link(&path)?;
+        if !link.as_os_str().as_encoded_bytes().starts_with(b"/memfd:shmq (") {
+            return Err(Missing::Gone);
         }
         let flags = OFlags::NONBLOCK.bits().cast_signed();
-        let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path);
-        let engine = shmq_engine::Queue::from_fd(OwnedFd::from(file.ok()?)).ok()?;
-        (engine.uuid() == uuid).then_some(engine)
+        let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
+        let engine = shmq_engine::Queue::from_fd(OwnedFd::from(file));
+        let engine = engine.map_err(|why| Missing::Because(because(UNUSABLE, &why)))?;
+        if engine.uuid() == uuid { Ok(engine) } else { Err(Missing::Gone) }
+    }
+}
+
+/// Why a queue is not to be had.
+enum Missing {
+    /// Nobody has it.
+    Gone,
+    /// Somebody may have it.
+    Because(String),
+}
+
+impl From<io::Error> for Missing {
+    fn from(why: io::Error) -> Self {
+        match Errno::from_io_error(&why) {
+            Some(Errno::NOENT | Errno::SRCH) => Self::Gone,
+            _ => Self::Because(because(UNUSABLE, &why)),
+        }
+    }
+}
+
+impl Missing {
+    fn refuse<E>(self, custom: impl FnOnce(Cow<'static, str>) -> E) -> E {
+        match self {
+            Self::Gone => refuse(GONE, custom),
+            Self::Because(why) => refuse(why, custom),
+        }
     }
 }
 
@@ -233,8 +266,11 @@ impl Ticket {
         Some(Self { manager, sender, uuid: queue.uuid() })
     }
 
-    fn open(self) -> Option<shmq_engine::Queue> {
-        self.manager.open(self.uuid).or_else(|| self.sender.open(self.uuid))
+    fn open(self) -> Result<shmq_engine::Queue, Missing> {
+        self.manager.open(self.uuid).or_else(|why| match (self.sender.open(self.uuid), why) {
+            (Err(Missing::Gone), why) => Err(why),
+            (done, _) => done,
+        })
     }
 }
 
@@ -261,7 +297,7 @@ impl<'de, T> Deserialize<'de> for ManagerQueue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
         let Sent { parts, wait } = Sent::<Ticket>::deserialize(deserializer)?;
-        let engine = parts.open().ok_or_else(|| refuse(GONE, D::Error::custom))?;
+        let engine = parts.open().map_err(|why| why.refuse(D::Error::custom))?;
         Ok(Self { queue: Queue::from_engine(engine, None, wait), manager: Some(parts.manager) })
     }
 }
@@ -283,9 +319,9 @@ impl<'de, T> Deserialize<'de> for ManagerJoinableQueue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
         let Sent { parts, wait } = Sent::<[Ticket; 4]>::deserialize(deserializer)?;
-        let engines: Option<Vec<_>> = parts.into_iter().map(Ticket::open).collect();
-        let engines = engines.and_then(|engines| <[_; 4]>::try_from(engines).ok());
-        let engines = engines.ok_or_else(|| refuse(GONE, D::Error::custom))?;
+        let engines = parts.into_iter().map(Ticket::open).collect::<Result<Vec<_>, _>>();
+        let engines = engines.and_then(|four| <[_; 4]>::try_from(four).map_err(|_| Missing::Gone));
+        let engines = engines.map_err(|why| why.refuse(D::Error::custom))?;
         let managers = parts.map(|ticket| Some(ticket.manager));
         Ok(Self { queue: JoinableQueue::from_engines(engines, wait), managers })
     }

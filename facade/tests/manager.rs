@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         the_sender_keeps_what_its_manager_has_lost,
         without_holders_there_is_an_error,
         another_queue_in_its_place_is_noticed,
+        what_cannot_be_opened_is_not_said_to_be_gone,
         nothing_is_left_behind,
         what_is_released_is_held_by_nobody_else,
         values_need_not_be_debug,
@@ -193,6 +194,23 @@ fn another_queue_in_its_place_is_noticed() {
     let others: Vec<_> = (0..3).map(|_| fs::File::open("/dev/null").unwrap()).collect();
     is_gone(&carrier);
     drop(others);
+}
+
+fn what_cannot_be_opened_is_not_said_to_be_gone() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let (manager, carrier) = (Manager::new(), queue());
+    let (two, carrier_too) = (manager.joinable_queue::<u32>(1).unwrap(), queue());
+    carrier.put(manager.queue::<u32>(1).unwrap()).unwrap();
+    carrier_too.put(two).unwrap();
+    // What is open stays open.
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..limit }).unwrap();
+    let errors = (carrier.get().unwrap_err(), carrier_too.get().unwrap_err());
+    setrlimit(Resource::Nofile, limit).unwrap();
+    for error in [errors.0, errors.1] {
+        let why = error.source().unwrap().to_string();
+        assert!(why.contains("can be opened: Too many open files"), "{why}");
+    }
 }
 
 fn nothing_is_left_behind() {
