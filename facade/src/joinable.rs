@@ -19,6 +19,7 @@ use shmq_engine::{PopError, Producer, PushError, Uncommitted, Wait};
 
 use crate::builder::Builder;
 use crate::error::{CreateError, GetError, PartlyGot, PartlyPut, PutError, Refused, TaskDoneError};
+use crate::process;
 use crate::queue::{Iter, Queue};
 use crate::signal::{Deadline, Signal};
 use crate::wire::{Decode, Encode};
@@ -462,7 +463,8 @@ impl<T> fmt::Debug for JoinableQueue<T> {
 /// A value whose task is done when this is dropped, whatever drops it; from
 /// [`JoinableQueue::get_task`].
 ///
-/// A process that is killed, or ends by `std::process::exit`, drops nothing.
+/// A process that is killed, or ends by `std::process::exit`, drops nothing. What the closure of
+/// [`Process::fork`](crate::Process::fork) captured is the child's, once that is started.
 pub struct Unfinished<T> {
     /// Until it is finished.
     value: Option<T>,
@@ -475,9 +477,13 @@ impl<T> Unfinished<T> {
     /// # Errors
     /// As for [`JoinableQueue::task_done`].
     pub fn finish(mut self) -> Result<T, TaskDoneError> {
+        let done = self.queue.task_done();
+        if let Err(error @ TaskDoneError::Queue { .. }) = done {
+            // The drop tries again.
+            return Err(error);
+        }
         let value = self.value.take().expect("there until it is finished");
-        self.queue.task_done()?;
-        Ok(value)
+        done.map(|()| value)
     }
 }
 
@@ -497,7 +503,7 @@ impl<T> DerefMut for Unfinished<T> {
 
 impl<T> Drop for Unfinished<T> {
     fn drop(&mut self) {
-        if self.value.take().is_some() {
+        if self.value.take().is_some() && !process::is_given_away() {
             // Too many: somebody else has said so for us.
             _ = self.queue.task_done();
         }

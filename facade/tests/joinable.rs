@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         closing_leaves_the_count,
         a_guard_is_done_whatever_drops_it,
         what_panics_when_it_is_got_is_done,
+        a_guard_that_a_forked_child_has_is_the_childs,
         workers_in_processes_are_joined,
         a_worker_that_dies_leaves_its_task,
         whoever_waits_for_a_place_may_be_killed,
@@ -335,6 +336,26 @@ fn what_panics_when_it_is_got_is_done() {
     }
     assert!(tasks.get_nowait().unwrap_err().is_empty());
     assert!(is_too_many(tasks.task_done()));
+}
+
+fn a_guard_that_a_forked_child_has_is_the_childs() {
+    let (tasks, go) = (JoinableQueue::new(0).unwrap(), Queue::new(1).unwrap());
+    tasks.put_many(0..3).unwrap();
+    let (task, waits) = (tasks.get_task().unwrap(), go.clone());
+    // SAFETY: the runner's other thread waits.
+    let process = unsafe {
+        Process::fork(move || {
+            waits.get().unwrap();
+            drop(task);
+        })
+    };
+    process.start().unwrap();
+    assert_eq!(tasks.unfinished_tasks(), 3);
+    drop(tasks.get_task().unwrap());
+    assert_eq!(tasks.unfinished_tasks(), 2);
+    go.put(()).unwrap();
+    process.join().unwrap();
+    assert_eq!((process.exitcode(), tasks.unfinished_tasks()), (Some(0), 1));
 }
 
 fn workers_in_processes_are_joined() {

@@ -5,6 +5,7 @@
 //! twice. What is printed is buffered in the process; so at the moment of the fork the buffer is empty, and
 //! nobody is printing.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe};
@@ -41,8 +42,38 @@ pub(super) fn fork(plan: &Plan, closure: Closure) -> Result<Launched, (Closure, 
     }
     sigterm::restore(&mask);
     let child = forked.map_err(ProcessError::os("fork")).and_then(|pid| launch::adopt(pid, sent));
-    // If it runs, what the closure holds is the child's alone from now on.
-    child.map_err(|error| (closure, error))
+    match child {
+        Ok(launched) => {
+            give_away(closure);
+            Ok(launched)
+        }
+        Err(error) => Err((closure, error)),
+    }
+}
+
+thread_local! {
+    /// This thread drops what is a child's.
+    static GIVES_AWAY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Drops what is a running child's alone from now on.
+fn give_away(closure: Closure) {
+    /// As it was before; also if that panics.
+    struct Given(bool);
+
+    impl Drop for Given {
+        fn drop(&mut self) {
+            GIVES_AWAY.set(self.0);
+        }
+    }
+
+    let _given = Given(GIVES_AWAY.replace(true));
+    drop(closure);
+}
+
+/// Is what is being dropped in use in a child?
+pub(crate) fn is_given_away() -> bool {
+    GIVES_AWAY.get()
 }
 
 /// What the child does; its exit code.
@@ -51,6 +82,8 @@ fn live(plan: &Plan, parent: ParentProcess, sent: &Sent, closure: Closure) -> i3
     let Plan { name, daemon, identity, .. } = plan;
     // Before threads are made, which inherit what is blocked.
     sigterm::accept();
+    // The parent may be in the middle of dropping, and what it drops may fork.
+    GIVES_AWAY.set(false);
     let done = be(name.clone(), *daemon, identity.clone(), parent).and_then(|()| closure());
     report(done, name, sent.file())
 }

@@ -30,6 +30,7 @@ pub use error::ProcessError;
 pub use family::{
     CurrentProcess, ParentProcess, active_children, cpu_count, current_process, parent_process,
 };
+pub(crate) use fork::is_given_away;
 use orders::Sent;
 
 use crate::task::{self, Answer, Failure, Task, UnknownTask};
@@ -158,7 +159,10 @@ impl Process {
     ///
     /// The copy has all of this process's memory, so `task` may be a closure with captures, and neither
     /// [`init`](crate::init) nor serde is needed. What is captured is moved to the child; a
-    /// [`Queue`](crate::Queue) is the same queue there. Exit codes, failures, panics and the end are as for
+    /// [`Queue`](crate::Queue) is the same queue there, and an [`Unfinished`](crate::Unfinished) task is the
+    /// child's to do. Do not capture the last handle of a [`Process`] or a [`Pool`](crate::Pool): these stay
+    /// this process's children, and `start` drops what is captured, which waits for them or terminates them.
+    /// Exit codes, failures, panics and the end are as for
     /// other processes: `task` is all that runs in the child, which then waits for its own children and ends
     /// without running this process's destructors. Its standard input is empty, and what was printed is
     /// printed once. A [`Pool`](crate::Pool) of this process does not run there.
