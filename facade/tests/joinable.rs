@@ -349,6 +349,7 @@ fn a_guard_that_a_forked_child_has_is_the_childs() {
             drop(task);
         })
     };
+    let process = process.daemon(true);
     process.start().unwrap();
     assert_eq!(tasks.unfinished_tasks(), 3);
     drop(tasks.get_task().unwrap());

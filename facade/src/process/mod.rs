@@ -164,8 +164,8 @@ impl Process {
     /// this process's children, and `start` drops what is captured, which waits for them or terminates them.
     /// Exit codes, failures, panics and the end are as for
     /// other processes: `task` is all that runs in the child, which then waits for its own children and ends
-    /// without running this process's destructors. Its standard input is empty, and what was printed is
-    /// printed once. A [`Pool`](crate::Pool) of this process does not run there.
+    /// without running this process's destructors. Its standard input is empty, but for what `std`
+    /// has already read ahead of this process's, which both get. What was printed is printed once. A [`Pool`](crate::Pool) of this process does not run there.
     ///
     /// ```
     /// use shmq::{Process, Queue};
