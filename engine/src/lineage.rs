@@ -6,12 +6,11 @@
 //! each time, and come back.
 
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 use rustix::param::page_size;
 
-use crate::order::{LINEAGE, LOST};
+use crate::order::{LINEAGE, LOST, PAGE_SET, PAGED};
 use crate::sync::Word;
 
 /// Remembers the process in which it was made.
@@ -56,19 +55,20 @@ impl Lineage {
 
 /// The page, or [`NO_PAGE`]. Nobody waits for another who is making it: in a forked child there may be no other.
 fn page() -> &'static Word {
-    static PAGE: AtomicPtr<Word> = AtomicPtr::new(ptr::null_mut());
-    // ordering: Acquire, the page is mapped; pairs with the exchange below
-    let mut page = PAGE.load(Ordering::Acquire);
-    if page.is_null() {
+    /// Where it is; 0 until somebody has asked.
+    static PAGE: Word = Word::new(0);
+    let mut page = PAGE.load(PAGED);
+    if page == 0 {
         let made = wiped_page().unwrap_or(ptr::from_ref(&NO_PAGE).cast_mut());
-        // ordering: AcqRel, publishes the mapping, or finds another's; pairs with itself and the load above
-        let set = PAGE.compare_exchange(page, made, Ordering::AcqRel, Ordering::Acquire);
-        page = set.map_or_else(|others| others, |_| made);
-        if page != made && !ptr::eq(made, &NO_PAGE) {
+        let address = made.expose_provenance() as u64;
+        page =
+            PAGE.compare_exchange(0, address, PAGE_SET, PAGED).map_or_else(|now| now, |_| address);
+        if page != address && !ptr::eq(made, &NO_PAGE) {
             // SAFETY: mapped by us, referred to by nobody.
             _ = unsafe { rustix::mm::munmap(made.cast(), page_size()) };
         }
     }
+    let page: *const Word = ptr::with_exposed_provenance(page as usize);
     // SAFETY: a static, or a page that is aligned, zeroed when new, and never unmapped once it is set.
     unsafe { &*page }
 }

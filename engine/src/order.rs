@@ -144,6 +144,10 @@ rows! {
     /// which copy of a forked process this is, Relaxed: a number that guards nothing; fork orders by
     /// itself.
     LINEAGE = Relaxed;
+    /// setting the page that tells (a CAS), AcqRel: it is mapped. Pairs with [`PAGED`].
+    PAGE_SET = AcqRel;
+    /// load of where it is, Acquire. Pairs with [`PAGE_SET`].
+    PAGED = Acquire;
 
     // ---- arena ----------------------------------------------------------------------------------
     /// every change of a block's state, of the directory, or of how many blocks are described (always a

@@ -5,7 +5,6 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -246,19 +245,6 @@ fn a_mark_that_contradicts_its_slot_is_corrupt() {
 
 fn name(of: &str) -> String {
     format!("engine-test-{of}-{}", std::process::id())
-}
-
-#[test]
-fn a_place_that_is_vacated_in_a_moment_is_waited_for() {
-    let queue = Options::new(3).participants(1).create_heap().unwrap();
-    let producer = queue.producer().unwrap();
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            thread::sleep(Duration::from_millis(2));
-            drop(producer);
-        });
-        queue.consumer().unwrap();
-    });
 }
 
 #[test]

@@ -11,8 +11,8 @@ use crate::queue::Queue;
 
 /// Options of a new queue; from [`Queue::builder`].
 ///
-/// The places of a bounded queue are reserved when it is created: `maxsize + participants` of them,
-/// rounded up to a power of two, of 64 bytes and 16 (32 and 16, if `message_max` is 16 or less; as many lines of
+/// The places of a bounded queue are reserved when it is created: `maxsize`, and up to 16 spare ones for each of
+/// `participants` (not more than `maxsize` in all, but one for each), rounded up to a power of two, of 64 bytes and 16 (32 and 16, if `message_max` is 16 or less; as many lines of
 /// 64 bytes as the longest value needs, if that is up to 32 KiB). What values of more than 48 bytes need besides, where
 /// a place has no room for them, and the places of an unbounded queue, is reserved when they are put, and given back
 /// when they are got.

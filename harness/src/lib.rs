@@ -32,8 +32,8 @@ pub use crate::error::{During, Error, Result};
 pub use crate::message::is_end;
 pub use crate::plan::{Mode, Row, Topology};
 pub use crate::transport::{
-    BUILT_IN, BatchReceiver, BatchSender, Channel, End, GetMany, Group, Link, Local, PutMany,
-    Receiver, SIZES, Sender, Transport, Unit, batches_unavailable,
+    BATCH, BUILT_IN, BatchReceiver, BatchSender, Channel, End, GetMany, Group, Link, Local,
+    PutMany, Receiver, SIZES, Sender, Transport, Unit, batches_unavailable,
 };
 pub use crate::worker::{Done, Report, Role, Spec, run_process, run_threads};
 

@@ -33,7 +33,8 @@ struct Getter(Subscriber);
 /// A file beside nothing else, a semaphore with the folder's name in its own.
 fn options(end: End, row: &Row) -> io::Result<Options> {
     let (folder, name) = folder_and_name(end.name()?);
-    let bytes = row.capacity * (row.size + HEADER_BYTES);
+    // It wants a multiple of eight.
+    let bytes = (row.capacity * (row.size + HEADER_BYTES)).next_multiple_of(8);
     Ok(Options::new(name, bytes).with_path(folder))
 }
 

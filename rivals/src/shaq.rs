@@ -11,8 +11,8 @@ use std::os::fd::OwnedFd;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use shaq::{mpmc, spsc};
 use shmq_harness::{
-    BatchReceiver, BatchSender, Channel, During, End, GetMany, Group, Link, PutMany, Receiver, Row,
-    Sender, Transport, Unit, batches_unavailable, run_process,
+    BATCH as TOGETHER, BatchReceiver, BatchSender, Channel, During, End, GetMany, Group, Link,
+    PutMany, Receiver, Row, Sender, Transport, Unit, batches_unavailable, run_process,
 };
 
 use crate::fixed::{by_size, unavailable, value};
@@ -20,7 +20,8 @@ use crate::waiting::until;
 
 pub(crate) const MANY: Transport = Transport {
     group: Group::Rival,
-    capacity: |row| Some(row.capacity),
+    // It has powers of two only.
+    capacity: |row| Some(row.capacity.next_power_of_two()),
     unavailable,
     ..Transport::new(
         "shaq",
@@ -46,7 +47,11 @@ pub(crate) const BATCH: Transport = Transport {
     name: "shaq-batch",
     help: "shaq's ring for many, 32 messages at a time; looks, then yields",
     is_default: |_| false,
-    unavailable: |row| batches_unavailable(row).or_else(|| unavailable(row)),
+    unavailable: |row| {
+        let few = row.capacity < TOGETHER;
+        let few = few.then(|| format!("reserves {TOGETHER} places at once"));
+        few.or_else(|| batches_unavailable(row)).or_else(|| unavailable(row))
+    },
     work: |spec| by_size!(spec.row(), N => run_process::<Batch<N>>(spec)),
     ..MANY
 };

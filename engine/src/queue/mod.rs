@@ -111,8 +111,8 @@ impl Queue {
     }
 
     /// Messages in the queue, puts in progress included. Exact at an instant of the call, with two exceptions: where
-    /// puts were passed over and consumers do not pause, it is close; and a lone producer that was killed between
-    /// publishing and saying so leaves it short, until its successor attaches. Others may change it before you look.
+    /// puts were passed over and consumers do not pause, it is close; and a lone producer of an unbounded queue that
+    /// was killed between publishing and saying so leaves it short, until its successor attaches. Others may change it before you look.
     pub fn len(&self) -> usize {
         self.shared.ring().len() as usize
     }

@@ -51,43 +51,52 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    /// As `/proc` knows us; kept, if it does, so that later no descriptor is needed.
+    /// As `/proc` knows us; kept, if it does, so that later no descriptor is needed, while its links say the same.
     pub(crate) fn get() -> io::Result<Self> {
-        static KNOWN: Mutex<Option<(Lineage, Own)>> = Mutex::new(None);
-        // Not waited for: in a forked child it may be locked for ever. And a child may be in another world.
+        static KNOWN: Mutex<Option<(Lineage, u64, Own)>> = Mutex::new(None);
+        // Not waited for: in a forked child it may be locked for ever.
         let mut known = KNOWN.try_lock().ok();
-        if let Some(Some((lineage, own))) = known.as_deref().copied()
+        let namespaces = namespaces();
+        if let Some(Some((lineage, seen_in, own))) = known.as_deref().copied()
             && lineage.is_own()
+            && namespaces == Some(seen_in)
         {
             return Ok(own);
         }
-        let own = Self::look()?;
+        let own = Self::look(namespaces)?;
         if let Some(known) = known.as_deref_mut().filter(|_| own.can_be_judged()) {
-            *known = Some((Lineage::own(), own));
+            *known = namespaces.map(|seen_in| (Lineage::own(), seen_in, own));
         }
         Ok(own)
     }
 
-    fn look() -> io::Result<Self> {
+    fn look(namespaces: Option<u64>) -> io::Result<Self> {
         let pid = std::process::id();
         let stat = told(fs::read(format!("/proc/{pid}/stat")))?;
         let stat = stat.and_then(|text| Stat::parse(pid, &text));
         let identity = Identity { pid, started: stat.map_or(0, |stat| stat.started) };
         let boot = told(fs::read_to_string("/proc/sys/kernel/random/boot_id"))?;
-        // A /proc of another namespace knows us by another pid, and others by theirs.
-        let known_as = fs::read_link("/proc/self").ok().and_then(|pid| pid.to_str()?.parse().ok());
-        let namespaces = fs::read_link("/proc/self/ns/pid").ok().filter(|_| known_as == Some(pid));
-        let world = boot.zip(namespaces).map_or(0, |(boot, pids)| {
-            // Start times are told as of the clock of whoever asks. Older kernels have one for all.
-            let time = fs::read_link("/proc/self/ns/time").unwrap_or_default();
-            hash(&format!("{} {} {}", boot.trim(), pids.display(), time.display()))
-        });
+        let world = boot.zip(namespaces);
+        let world = world.map_or(0, |(boot, seen_in)| hash(&format!("{} {seen_in}", boot.trim())));
         Ok(Self { identity, world })
     }
 
     fn can_be_judged(self) -> bool {
         self.identity.started != 0 && self.world != 0
     }
+}
+
+/// A hash of those that pids and start times belong to; none if `/proc` is not ours.
+fn namespaces() -> Option<u64> {
+    // A /proc of another namespace knows us by another pid, and others by theirs.
+    let known_as = fs::read_link("/proc/self").ok()?;
+    if known_as.to_str()?.parse() != Ok(std::process::id()) {
+        return None;
+    }
+    let pids = fs::read_link("/proc/self/ns/pid").ok()?;
+    // Start times are told as of the clock of whoever asks. Older kernels have one for all.
+    let time = fs::read_link("/proc/self/ns/time").unwrap_or_default();
+    Some(hash(&format!("{} {}", pids.display(), time.display())))
 }
 
 /// What a file says, or nothing if we may not know; an error only if we cannot look now.

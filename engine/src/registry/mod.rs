@@ -12,9 +12,6 @@
 
 mod identity;
 
-use std::thread;
-use std::time::Duration;
-
 use crate::arena::Arena;
 use crate::error::AttachError;
 use crate::layout::cells::Line;
@@ -25,9 +22,6 @@ use crate::ring::{Ring, Role};
 use crate::sync::Word;
 use crate::sync::fence::{self, Fences};
 use identity::{Identity, Own};
-
-/// So often a vacant line is looked for, a millisecond apart.
-const CROWDED_LOOKS: u32 = 10;
 
 /// Producer or consumer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +140,11 @@ impl<'m> Registry<'m> {
             AttachError::Os { call: "open", what, source }
         })?;
         let occupant = self.occupant(own, side);
-        let at = self.occupy(occupant).or_else(|| self.wait_for_line(estate, occupant));
+        // Whoever vacated the lines of the dead, we or another: look again.
+        let at = self.occupy(occupant).or_else(|| {
+            self.recover(estate);
+            self.occupy(occupant)
+        });
         let at = at.ok_or(AttachError::Crowded { lines: self.lines.len() })?;
         let line = &self.lines[at];
         let mut seat =
@@ -166,23 +164,11 @@ impl<'m> Registry<'m> {
         _ = Own::get();
     }
 
-    /// There is no vacant line. Those of the dead are vacated, by us or another; and who recovers has one for a
-    /// moment.
-    #[cold]
-    fn wait_for_line(self, estate: Estate<'_>, occupant: Occupant) -> Option<usize> {
-        self.recover(estate);
-        (0..CROWDED_LOOKS).find_map(|look| {
-            if look > 0 {
-                thread::sleep(Duration::from_millis(1));
-            }
-            self.occupy(occupant)
-        })
-    }
-
     /// Gives back what dead participants held, as far as that can be known. Says what it was.
     pub(crate) fn recover(self, estate: Estate<'_>) -> Recovered {
-        let participants = self.reap(estate, |_| true);
+        // First: whoever takes a side over from a dead one recovers.
         self.free_soles();
+        let participants = self.reap(estate, |_| true);
         let slots = estate.ring.sweep();
         let blocks = estate.arena.map_or(0, |arena| self.visit(|line| arena.sweep(line)));
         Recovered { participants, slots, blocks }

@@ -14,7 +14,7 @@ use crate::plan::{Mode, Row};
 use crate::worker::{Done, Spec, run_process};
 
 /// So many messages are put at once, and got.
-const BATCH: usize = 32;
+pub const BATCH: usize = 32;
 
 pub(super) const TRANSPORT: Transport = Transport {
     unavailable,

@@ -20,7 +20,7 @@ use std::os::fd::OwnedFd;
 
 use serde::{Serialize, Serializer};
 
-pub use batch::{BatchReceiver, BatchSender, GetMany, PutMany, Unit, batches_unavailable};
+pub use batch::{BATCH, BatchReceiver, BatchSender, GetMany, PutMany, Unit, batches_unavailable};
 pub(crate) use shmq::capacity;
 pub use values::SIZES;
 
