@@ -403,7 +403,8 @@ impl<T: Decode> JoinableQueue<T> {
     }
 
     fn guard(&self, value: T) -> Unfinished<T> {
-        Unfinished { value: Some(value), queue: self.clone() }
+        let given_away = process::is_given_away();
+        Unfinished { value: Some(value), queue: self.clone(), given_away }
     }
 
     fn got(&self, get: impl FnOnce(&Queue<T>) -> Result<T, GetError>) -> Result<T, GetError> {
@@ -469,6 +470,8 @@ pub struct Unfinished<T> {
     /// Until it is finished.
     value: Option<T>,
     queue: JoinableQueue<T>,
+    /// It was got while something else was being given away.
+    given_away: bool,
 }
 
 impl<T> Unfinished<T> {
@@ -503,7 +506,8 @@ impl<T> DerefMut for Unfinished<T> {
 
 impl<T> Drop for Unfinished<T> {
     fn drop(&mut self) {
-        if self.value.take().is_some() && !process::is_given_away() {
+        let is_childs = process::is_given_away() && !self.given_away;
+        if self.value.take().is_some() && !is_childs {
             // Too many: somebody else has said so for us.
             _ = self.queue.task_done();
         }

@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         take_fragile,
         make_fragile,
         text_length,
+        hoard,
         pool_without_a_thread,
     ]);
     runner::run(tests![
@@ -83,6 +84,7 @@ fn main() -> ExitCode {
         a_forgotten_pool_ends_with_its_process,
         a_pool_without_a_thread_leaves_no_workers,
         arguments_without_memory_are_an_error,
+        what_a_used_worker_has_no_memory_for_a_fresh_one_may_have,
         numbers_are_checked,
     ])
 }
@@ -742,6 +744,16 @@ fn arguments_without_memory_are_an_error() {
         }
     }
     assert_eq!(pool.map(text_length, vec!["x".repeat(100); 9], None).unwrap(), [100; 9]);
+}
+
+fn hoard(bytes: usize) {
+    std::mem::forget(vec![1_u8; bytes]);
+}
+
+fn what_a_used_worker_has_no_memory_for_a_fresh_one_may_have() {
+    let pool = Pool::builder().processes(1).initializer(be_small, ()).create().unwrap();
+    pool.apply(hoard, (28 << 20,)).unwrap();
+    assert_eq!(pool.apply(text_length, ("x".repeat(5 << 20),)).unwrap(), 5 << 20);
 }
 
 fn numbers_are_checked() {

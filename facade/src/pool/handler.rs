@@ -62,6 +62,8 @@ struct Worker {
     no_memory: Option<String>,
     /// A job was taken back from it: that may have been the one that it could not get.
     robbed: bool,
+    /// It has done a job, and may have kept memory since.
+    used: bool,
 }
 
 impl Handler {
@@ -112,8 +114,10 @@ impl Handler {
             }
             Event::Done { worker, job, outcomes } => {
                 self.stillborn = self.stillborn.saturating_sub(1);
-                let by = self.workers.iter_mut().filter(|w| w.id == worker);
-                by.for_each(|w| w.held.retain(|&held| held != job));
+                for by in self.workers.iter_mut().filter(|w| w.id == worker) {
+                    by.held.retain(|&held| held != job);
+                    by.used = true;
+                }
                 let outcomes = outcomes.into_iter().map(|outcome| outcome.map_err(Fault::Task));
                 self.shared.deliver(job, outcomes);
             }
@@ -140,8 +144,9 @@ impl Handler {
         }
         worker.held.retain(|&held| not_taken.iter().all(|job| job.id != held));
         let mut not_taken = not_taken.into_iter();
-        // Nor could its successor get that one, nor the next. If it is with another, that one will say so.
-        if let Some(why) = worker.no_memory.filter(|_| !worker.robbed)
+        // Nor could its successor get that one, nor the next, if this one had all its memory. If the job is with
+        // another, that one will say so.
+        if let Some(why) = worker.no_memory.filter(|_| !worker.robbed && !worker.used)
             && let Some(job) = not_taken.next()
         {
             let fault = Fault::Task(Failure::Args(why));
@@ -215,6 +220,7 @@ impl Handler {
             told_to_end: false,
             no_memory: None,
             robbed: false,
+            used: false,
         });
         Ok(())
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::batch::{Batch, Outcome};
 use super::error::{Fault, PoolError};
 use super::worker::{Event, Job};
+use crate::error::PutError;
 use crate::queue::Queue;
 use crate::task::{Failure, chain};
 use crate::wire::Bytes;
@@ -93,7 +94,7 @@ impl Shared {
         state.phase = phase;
         drop(state);
         // If that fails, the thread sees it at its next event.
-        insist(|| self.tell(&mut self.state()).is_ok());
+        insist(|| !matches!(self.tell(&mut self.state()), Err(PutError::NoMemory { .. })));
     }
 
     /// Calls `task` with each of `items`, so many in a job.
@@ -131,17 +132,16 @@ impl Shared {
             for job in state.backlog.drain(older..) {
                 state.waiting.remove(&job.id);
             }
-            return Err(error);
+            return Err(PoolError::Broken { why: chain(&error) });
         }
         Ok(batch)
     }
 
     /// Has the thread look, unless it is about to. With the lock, so that nobody relies on a try that fails;
     /// the queue has no bound, so this does not block.
-    fn tell(&self, state: &mut State) -> Result<(), PoolError> {
+    fn tell(&self, state: &mut State) -> Result<(), PutError<Event>> {
         if !state.told_to_look {
-            let told = self.events.put(Event::Look);
-            told.map_err(|error| PoolError::Broken { why: chain(&error) })?;
+            self.events.put(Event::Look)?;
             state.told_to_look = true;
         }
         Ok(())

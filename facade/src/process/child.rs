@@ -15,7 +15,7 @@ use rustix::process::{Signal, getpid, kill_process};
 
 use super::family::{self, CurrentProcess, ParentProcess};
 use super::orders::{Orders, own};
-use super::wait;
+use super::{sigterm, wait};
 use crate::hand_over;
 use crate::task::{self, Failure};
 
@@ -111,5 +111,9 @@ fn end_with(parent: OwnedFd) -> io::Result<()> {
         }
     };
     let builder = thread::Builder::new().name("shmq-daemon".to_owned()).stack_size(64 << 10);
-    builder.spawn(watch).map(drop)
+    // A task that blocks it to wait for it finds it in no other thread.
+    let mask = sigterm::block();
+    let spawned = builder.spawn(watch).map(drop);
+    sigterm::restore(&mask);
+    spawned
 }

@@ -5,7 +5,9 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{self, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::thread;
+use std::time::Duration;
 
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
@@ -73,10 +75,22 @@ fn spawn(plan: &Plan, call: &Call) -> Result<Launched, ProcessError> {
 
 /// No other thread starts a child of ours while this is held. `Command` waits for the end of a pipe that its
 /// child closes by execve; a copy of this process made meanwhile would keep that open as long as it lives.
-pub(super) fn alone() -> MutexGuard<'static, ()> {
+///
+/// Not for ever: a copy that was not made by us may have it locked, or keep that pipe open.
+pub(super) fn alone() -> Option<MutexGuard<'static, ()>> {
     static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    (0..ALONE_TRIES).find_map(|_| match ALONE.try_lock() {
+        Ok(alone) => Some(alone),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => {
+            thread::sleep(Duration::from_millis(1));
+            None
+        }
+    })
 }
+
+/// A millisecond each.
+const ALONE_TRIES: u32 = 2_000;
 
 /// A child that nobody has waited for, so the pid is its own. If there is an error, there is no child.
 pub(super) fn adopt(pid: u32, sent: Sent) -> Result<Launched, ProcessError> {
