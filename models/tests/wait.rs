@@ -36,22 +36,27 @@ fn a_parked_producer_is_woken() {
     });
 }
 
+/// Two consumers park while two messages are put.
+fn wake_two(put: impl FnOnce(&Rig)) {
+    let rig = Arc::new(Rig::new(2, 4, 1));
+    let consumers = [(); 2].map(|()| {
+        let rig = Arc::clone(&rig);
+        thread::spawn(move || rig.pop_parking())
+    });
+    put(&rig);
+    let got = consumers.map(|consumer| vec![consumer.join().unwrap()]);
+    assert_conserved(&[0, 1], &got, &[]);
+}
+
 /// Two consumers park for one message each of one producer. At most 2 preemptions.
 #[test]
 fn two_parked_consumers_are_woken() {
     explore("park items, 1Px2 2C", Some(2), || {
-        let rig = Arc::new(Rig::new(2, 4, 1));
-        let consumers: Vec<_> = (0..2)
-            .map(|_| {
-                let rig = Arc::clone(&rig);
-                thread::spawn(move || rig.pop_parking())
-            })
-            .collect();
-        let mut hand = rig.hand(0);
-        assert!(rig.push(&mut hand, 0));
-        assert!(rig.push(&mut hand, 1));
-        let got: Vec<_> = consumers.into_iter().map(|c| vec![c.join().unwrap()]).collect();
-        assert_conserved(&[0, 1], &got, &[]);
+        wake_two(|rig| {
+            let mut hand = rig.hand(0);
+            assert!(rig.push(&mut hand, 0));
+            assert!(rig.push(&mut hand, 1));
+        });
     });
 }
 
@@ -112,16 +117,7 @@ fn a_killed_sleeper_costs_one_rest() {
 #[test]
 fn a_run_wakes_all_that_it_is_for() {
     explore("run of 2 || park items x2", Some(2), || {
-        let rig = Arc::new(Rig::new(2, 4, 1));
-        let consumers: Vec<_> = (0..2)
-            .map(|_| {
-                let rig = Arc::clone(&rig);
-                thread::spawn(move || rig.pop_parking())
-            })
-            .collect();
-        assert_eq!(rig.push_run(&mut rig.hand(0), &[0, 1]), 2);
-        let got: Vec<_> = consumers.into_iter().map(|c| vec![c.join().unwrap()]).collect();
-        assert_conserved(&[0, 1], &got, &[]);
+        wake_two(|rig| assert_eq!(rig.push_run(&mut rig.hand(0), &[0, 1]), 2));
     });
 }
 
